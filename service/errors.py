@@ -1,0 +1,222 @@
+"""The errors of the service, each with its HTTP status. One handler turns any of them into `{"error": ...}`.
+
+AxonError
+├── InvalidRequest 400          the request itself is at fault
+│   ├── MalformedBody           not JSON, or not the protocol's shape
+│   ├── SignatureMismatch       a tensor does not fit the model's signature
+│   └── InvalidName             a model or version name that cannot exist
+├── NotFound 404
+│   ├── ModelNotFound
+│   └── VersionNotFound
+├── MethodNotAllowed 405
+├── PayloadTooLarge 413
+├── UnsupportedEncoding 415
+├── ModelFailed 500             onnxruntime refused to run valid input
+├── Unavailable 503             with Retry-After
+│   ├── ModelNotReady
+│   ├── QueueFull
+│   └── ShuttingDown
+├── ConfigurationError          settings, axon.toml or model.toml: stops the start, or the model
+└── ModelLoadError              a version on disk that cannot be served
+    └── PackageError            its files are missing, damaged or contradict each other
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class AxonError(Exception):
+    """Base of all errors that Axon raises on purpose; `str()` is a full sentence fit for a client."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Extra response headers."""
+        return {}
+
+
+class InvalidRequest(AxonError):
+    """The request cannot be served as it was sent; sending it again changes nothing."""
+
+    status = 400
+    code = "invalid_request"
+
+
+class MalformedBody(InvalidRequest):
+    """The body does not follow the protocol."""
+
+    code = "malformed_body"
+
+
+class SignatureMismatch(InvalidRequest):
+    """A tensor does not fit the signature of the model."""
+
+    code = "signature_mismatch"
+
+
+class InvalidName(InvalidRequest):
+    """A name that no model or version can have."""
+
+    code = "invalid_name"
+
+
+class NotFound(AxonError):
+    """There is nothing at this address."""
+
+    status = 404
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """The repository has no such model."""
+
+    code = "model_not_found"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"Model '{_shown(name)}' is not known. Known models: {_listing(known)}.")
+
+
+class VersionNotFound(NotFound):
+    """The model has no such version in service."""
+
+    code = "version_not_found"
+
+    def __init__(self, name: str, version: str, known: Iterable[int]) -> None:
+        listing = _listing(str(number) for number in known)
+        super().__init__(
+            f"Model '{name}' has no version '{_shown(version)}' in service. Versions in service: {listing}. "
+            "Leave the version out to get the newest."
+        )
+
+
+class MethodNotAllowed(AxonError):
+    """The address exists, but not for this HTTP method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, path: str, allowed: str) -> None:
+        super().__init__(f"{method} is not allowed on {_shown(path)}. Use {allowed}.")
+        self.allowed = allowed
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """RFC 9110 15.5.6: a 405 names the allowed methods."""
+        return {"allow": self.allowed}
+
+
+class PayloadTooLarge(AxonError):
+    """The body is larger than the server accepts."""
+
+    status = 413
+    code = "payload_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The request body is larger than {limit} bytes. Send fewer rows a request, or raise max_body_size."
+        )
+
+
+class UnsupportedEncoding(AxonError):
+    """The body has a Content-Encoding that the server does not read."""
+
+    status = 415
+    code = "unsupported_encoding"
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(f"Content-Encoding '{_shown(encoding)}' is not supported. Send the body unencoded.")
+
+
+class ModelFailed(AxonError):
+    """The model could not be run on input that fits its signature."""
+
+    status = 500
+    code = "model_failed"
+
+    def __init__(self, name: str, version: int, reason: str) -> None:
+        super().__init__(f"Model '{name}' version {version} failed to run: {reason}")
+
+
+class Unavailable(AxonError):
+    """Not now; the same request may succeed later."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """RFC 9110 10.2.3: when to try again, in whole seconds."""
+        return {"retry-after": str(self.retry_after)}
+
+
+class ModelNotReady(Unavailable):
+    """The model exists but cannot answer now."""
+
+    code = "model_not_ready"
+
+    def __init__(self, name: str, state: str, reason: str) -> None:
+        because = f": {reason}" if reason else ""
+        super().__init__(f"Model '{name}' is not ready, its state is {state}{because}. Try again later.")
+
+
+class QueueFull(Unavailable):
+    """The model's queue has no room for this request's rows."""
+
+    code = "queue_full"
+
+    def __init__(self, name: str, limit: int) -> None:
+        super().__init__(
+            f"The queue of model '{name}' is full ({limit} rows waiting at most). "
+            "Try again later, or raise max_queue_size."
+        )
+
+
+class ShuttingDown(Unavailable):
+    """The server or the model version is being taken down."""
+
+    code = "shutting_down"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Model '{name}' is being unloaded and takes no new requests. Try again.")
+
+
+class ConfigurationError(AxonError):
+    """A setting has an unknown key or a wrong value; the message names the place, the key and what was expected."""
+
+    code = "configuration"
+
+
+class ModelLoadError(AxonError):
+    """A model version on disk cannot be served."""
+
+    code = "model_load"
+
+
+class PackageError(ModelLoadError):
+    """A model package is incomplete, damaged or contradicts itself."""
+
+    code = "package"
+
+
+_SHOWN_NAMES = 20
+_SHOWN_CHARACTERS = 100
+
+
+def _listing(names: Iterable[str]) -> str:
+    ordered = list(names)
+    if not ordered:
+        return "none"
+    more = f" and {len(ordered) - _SHOWN_NAMES} more" if len(ordered) > _SHOWN_NAMES else ""
+    return ", ".join(ordered[:_SHOWN_NAMES]) + more
+
+
+def _shown(text: str) -> str:
+    """Client text as it may stand in an answer: printable, and not longer than a line."""
+    printable = "".join(character if character.isprintable() else "?" for character in text[: _SHOWN_CHARACTERS + 1])
+    return printable if len(printable) <= _SHOWN_CHARACTERS else printable[:_SHOWN_CHARACTERS] + "..."

@@ -1,0 +1,151 @@
+"""Where things are in a repository: `<root>/<name>/<version>/model.onnx`. Reading, and publishing a new version.
+
+A directory with a bare `model.onnx`, or with version directories in it, is also a repository: of one model, under a given name.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from service.errors import ConfigurationError, InvalidName, PackageError
+from service.repository.manifest import MANIFEST_NAME, FileDigest, Manifest
+
+GRAPH_NAME = "model.onnx"
+DEFAULT_MODEL_NAME = "model"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+
+
+class ModelDirectory(msgspec.Struct, frozen=True):
+    """One model of a repository: its name, the directory of `model.toml`, and its version directories by number."""
+
+    name: str
+    path: Path
+    versions: dict[int, Path]
+
+
+def checked_name(name: str) -> str:
+    """Return `name` if a model can be called so, else raise InvalidName."""
+    if _NAME.fullmatch(name) is None:
+        raise InvalidName(
+            f"'{name[:100]}' is not a model name. Use letters, digits, '.', '_' and '-', the first a letter or digit."
+        )
+    return name
+
+
+def find_models(root: Path, *, model_name: str | None = None) -> list[ModelDirectory]:
+    """List the models of a repository, by name.
+
+    A directory with no manifest and no `model.onnx` is no version yet. If `root` itself is one model (a bare graph or version
+    directories), it is listed alone as `model_name`, or as the directory's name. Raises ConfigurationError if `root` is no directory.
+    """
+    if not root.is_dir():
+        raise ConfigurationError(f"The model repository {root} is not a directory.")
+    if (root / GRAPH_NAME).is_file():
+        return [ModelDirectory(_single_name(root, model_name), root, {_bare_version(root): root})]
+    if versions := find_versions(root):
+        return [ModelDirectory(_single_name(root, model_name), root, versions)]
+    return [
+        ModelDirectory(path.name, path, _bare_or_versions(path))
+        for path in sorted(root.iterdir())
+        if _NAME.fullmatch(path.name) and path.is_dir()
+    ]
+
+
+def find_versions(model_directory: Path) -> dict[int, Path]:
+    """List the complete versions of a model, oldest first: integer directories that hold a manifest or a bare graph."""
+    found = {
+        int(path.name): path
+        for path in model_directory.iterdir()
+        if _VERSION.fullmatch(path.name) and ((path / MANIFEST_NAME).is_file() or (path / GRAPH_NAME).is_file())
+    }
+    return dict(sorted(found.items()))
+
+
+@contextmanager
+def staged(model_directory: Path) -> Iterator[Path]:
+    """Give an empty directory beside the versions to fill; what is left of it is removed at the end."""
+    model_directory.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=model_directory))
+    try:
+        staging.chmod(0o755)
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def publish(staging: Path, model_directory: Path, **facts: Any) -> Manifest:  # noqa: ANN401 -- the fields of Manifest
+    """Turn a filled staging directory into the next version of the model and return its manifest.
+
+    `facts` are the fields of Manifest other than name, version, created and files. The manifest is written last and the
+    directory renamed into place: a reader sees a whole version or none. Of several publishers at once, each gets a number of its own.
+    """
+    files = {
+        path.relative_to(staging).as_posix(): FileDigest.of(path) for path in sorted(staging.rglob("*")) if path.is_file()
+    }
+    if GRAPH_NAME not in files:
+        raise PackageError(f"There is no {GRAPH_NAME} in {staging}; a package without a graph cannot be published.")
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    name = checked_name(model_directory.name)
+    while True:
+        version = max(_taken_versions(model_directory), default=0) + 1
+        manifest = Manifest(name=name, version=version, created=created, files=files, **facts)
+        manifest.write(staging)
+        _sync(staging)
+        try:
+            staging.rename(model_directory / str(version))
+        except OSError:
+            if not (model_directory / str(version)).exists():
+                raise
+            continue  # another publisher took this number first
+        _sync_directory(model_directory)
+        return manifest
+
+
+def _taken_versions(model_directory: Path) -> Iterator[int]:
+    return (int(path.name) for path in model_directory.iterdir() if _VERSION.fullmatch(path.name))
+
+
+def _single_name(root: Path, model_name: str | None) -> str:
+    if model_name is not None:
+        return checked_name(model_name)
+    name = root.resolve().name
+    return name if _NAME.fullmatch(name) else DEFAULT_MODEL_NAME
+
+
+def _bare_or_versions(model_directory: Path) -> dict[int, Path]:
+    versions = find_versions(model_directory)
+    if not versions and (model_directory / GRAPH_NAME).is_file():
+        return {_bare_version(model_directory): model_directory}
+    return versions
+
+
+def _bare_version(directory: Path) -> int:
+    """Version of a model whose graph stands outside any version directory: the package's own number, or 1."""
+    return Manifest.read(directory).version if (directory / MANIFEST_NAME).is_file() else 1
+
+
+def _sync(directory: Path) -> None:
+    for path in directory.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        else:
+            _sync_directory(path)
+    _sync_directory(directory)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -114,9 +114,7 @@ class PayloadTooLarge(AxonError):
     code = "payload_too_large"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"The request body is larger than {limit} bytes. Send fewer rows a request, or raise max_body_size."
-        )
+        super().__init__(f"The request body is larger than {limit} bytes. Send fewer rows a request, or raise max_body_size.")
 
 
 class UnsupportedEncoding(AxonError):
@@ -172,8 +170,7 @@ class QueueFull(Unavailable):
 
     def __init__(self, name: str, limit: int) -> None:
         super().__init__(
-            f"The queue of model '{name}' is full ({limit} rows waiting at most). "
-            "Try again later, or raise max_queue_size."
+            f"The queue of model '{name}' is full ({limit} rows waiting at most). Try again later, or raise max_queue_size."
         )
 
 

@@ -45,7 +45,7 @@ def find_models(root: Path, *, model_name: str | None = None) -> list[ModelDirec
     """List the models of a repository, by name.
 
     A directory with no manifest and no `model.onnx` is no version yet. If `root` itself is one model (a bare graph or version
-    directories), it is listed alone as `model_name`, or as the directory's name. Raises ConfigurationError if `root` is no directory.
+    directories), it is listed alone as `model_name`, or as the directory's name. Raises ConfigurationError if `root` is none.
     """
     if not root.is_dir():
         raise ConfigurationError(f"The model repository {root} is not a directory.")
@@ -86,11 +86,9 @@ def publish(staging: Path, model_directory: Path, **facts: Any) -> Manifest:  # 
     """Turn a filled staging directory into the next version of the model and return its manifest.
 
     `facts` are the fields of Manifest other than name, version, created and files. The manifest is written last and the
-    directory renamed into place: a reader sees a whole version or none. Of several publishers at once, each gets a number of its own.
+    directory renamed into place: a reader sees a whole version or none. Publishers at the same time get different numbers.
     """
-    files = {
-        path.relative_to(staging).as_posix(): FileDigest.of(path) for path in sorted(staging.rglob("*")) if path.is_file()
-    }
+    files = {path.relative_to(staging).as_posix(): FileDigest.of(path) for path in sorted(staging.rglob("*")) if path.is_file()}
     if GRAPH_NAME not in files:
         raise PackageError(f"There is no {GRAPH_NAME} in {staging}; a package without a graph cannot be published.")
     created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -130,7 +128,10 @@ def _bare_or_versions(model_directory: Path) -> dict[int, Path]:
 
 def _bare_version(directory: Path) -> int:
     """Version of a model whose graph stands outside any version directory: the package's own number, or 1."""
-    return Manifest.read(directory).version if (directory / MANIFEST_NAME).is_file() else 1
+    try:
+        return Manifest.read(directory).version
+    except PackageError:  # none there, or a damaged one: loading reports that
+        return 1
 
 
 def _sync(directory: Path) -> None:

@@ -35,9 +35,7 @@ class Samples(msgspec.Struct, frozen=True):
             raise PackageError(f"{path} is not a readable samples file: {error}. Publish the model again.") from error
         return cls(
             inputs={key.removeprefix(_INPUT): _strings(value) for key, value in arrays.items() if key.startswith(_INPUT)},
-            outputs={
-                key.removeprefix(_OUTPUT): _strings(value) for key, value in arrays.items() if key.startswith(_OUTPUT)
-            },
+            outputs={key.removeprefix(_OUTPUT): _strings(value) for key, value in arrays.items() if key.startswith(_OUTPUT)},
         )
 
     def write(self, directory: Path) -> None:

@@ -64,6 +64,4 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _narrows(declared: tuple[int, ...], actual: tuple[int, ...]) -> bool:
-    return len(declared) == len(actual) and all(
-        theirs in (-1, ours) for ours, theirs in zip(declared, actual, strict=True)
-    )
+    return len(declared) == len(actual) and all(theirs in (-1, ours) for ours, theirs in zip(declared, actual, strict=True))

@@ -1,0 +1,47 @@
+"""The composition root: settings in, application out. Knows everyone; nobody knows it but the server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+
+from service import __version__
+from service.observability.metrics import Metrics
+from service.registry import Registry
+from service.routes import errors, health, metrics, openapi, repository
+from service.routes.models import ModelRoutes
+from service.settings import Settings
+
+
+def create_app(settings: Settings) -> Litestar:
+    """Build the application. Its life: load, warm up, ready; at the end finish what was accepted, unload.
+
+    It answers from the first moment on: live while models load, ready once the repository is loaded and a model serves.
+    """
+    measured = Metrics(server_version=__version__)
+    registry = Registry(settings.repository, model_name=settings.model_name, provider=settings.provider, observer=measured)
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        loading = asyncio.create_task(registry.load_all())
+        try:
+            yield
+        finally:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+            await registry.close()
+
+    return Litestar(
+        route_handlers=[
+            ModelRoutes(registry, max_body_size=settings.max_body_size).handler(),
+            *health.handlers(registry),
+            *repository.handlers(registry),
+            *metrics.handlers(measured),
+            *openapi.handlers(registry),
+        ],
+        exception_handlers=errors.handlers(),
+        lifespan=[lifespan],
+        openapi_config=None,  # routes/openapi.py describes the loaded models, and routes that the framework does not see
+        logging_config=None,
+    )

@@ -1,0 +1,89 @@
+"""The `axon` command. Other packages add subcommands through the entry point group `axon.commands`."""
+
+import os
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import click
+
+from service import __version__, client
+from service.errors import AxonError
+from service.observability import logging
+from service.server import serve as serve_settings
+from service.settings import Settings
+from service.terminal import own_terminal
+
+COMMANDS_GROUP = "axon.commands"
+
+
+class Commands(click.Group):
+    """The commands of the service and those of other installed packages, which are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List all names, also of commands whose package cannot be imported."""
+        return sorted({*super().list_commands(ctx), *_plugins()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find a command of the service, else import it from its package."""
+        if (own := super().get_command(ctx, cmd_name)) is not None:
+            return own
+        plugin = _plugins().get(cmd_name)
+        command = plugin.load() if plugin else None
+        return command if isinstance(command, click.Command) else None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="axon")
+def axon() -> None:
+    """Train Keras models and serve them as ONNX."""
+
+
+@axon.command()
+@click.argument("repository", required=False, type=click.Path(path_type=Path))
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="TCP port; 0 takes a free one.  [default: 8000]")
+@click.option("--model-name", help="Name of the model if REPOSITORY is a single one.")
+@click.option("--provider", help="Execution provider of onnxruntime.  [default: auto]")
+@click.option("--log-level", help="debug, info, warning or error.  [default: info]")
+def serve(**overrides: Any) -> None:  # noqa: ANN401 -- the options, as they are
+    """Serve the models of REPOSITORY (default: models) over HTTP.
+
+    Every option can also stand in axon.toml or in the environment, as AXON_PORT for example.
+    """
+    settings = Settings.load(environ=os.environ, directory=Path.cwd(), overrides=overrides)
+    logging.configure(settings.log_level)
+    with own_terminal():
+        serve_settings(settings)
+
+
+@axon.command()
+@click.argument("model")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The server.")
+@click.option("--top", default=3, show_default=True, type=click.IntRange(min=1), help="How many labels to print for a row.")
+def predict(model: str, file: Path, url: str, top: int) -> None:
+    """Send FILE to MODEL of a running server and print what it answers.
+
+    FILE is a .npy array, a picture (.png, .jpg), or JSON: one row, a list of rows, or a whole request of the protocol.
+    """
+    for line in client.predict(url, model, file, top=top):
+        click.echo(line)
+
+
+def main() -> None:
+    """Run the command; an error of Axon is one line on standard error and exit status 1."""
+    try:
+        axon(prog_name="axon")
+    except AxonError as error:
+        click.echo(f"axon: {error}", err=True)
+        sys.exit(1)
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {plugin.name: plugin for plugin in entry_points(group=COMMANDS_GROUP)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""From a version directory to a session that has proved itself. Blocking: it runs on a thread, off the request path."""
+
+from pathlib import Path
+
+from service.errors import PackageError
+from service.inference import providers
+from service.inference.served_model import LoadedModel
+from service.inference.session import Session
+from service.inference.threads import available_cpus
+from service.inference.warmup import replay, rows_are_independent, warm_up
+from service.repository.configuration import ModelConfiguration
+from service.repository.layout import GRAPH_NAME, ModelDirectory
+from service.repository.manifest import MANIFEST_NAME, Manifest
+from service.repository.samples import Samples
+from service.repository.signature import Signature
+
+
+def load(model: ModelDirectory, version: int, *, provider: str) -> LoadedModel:
+    """Verify the files of a version, load the graph, compare it with the manifest, replay the samples and warm up.
+
+    Raises ConfigurationError or ModelLoadError with what is wrong and how to mend it.
+    """
+    directory = model.versions[version]
+    configuration = ModelConfiguration.read(model.path)
+    manifest = _manifest(directory)
+    wanted = providers.resolve(provider)
+    session = Session(_graph(directory), threads=configuration.intra_op_threads or available_cpus(), providers=wanted)
+    providers.checked(wanted, session.providers)
+    signature = manifest.signature.checked_against(session.signature) if manifest else session.signature
+    if manifest and (samples := Samples.read(directory)):
+        replay(session, signature, samples, manifest)
+    warm_up(session, signature, max_batch_size=configuration.batching.max_batch_size)
+    return LoadedModel(
+        name=model.name,
+        version=version,
+        signature=signature,
+        configuration=configuration,
+        session=session,
+        batched=_may_batch(session, signature, configuration),
+        manifest=manifest,
+    )
+
+
+def _manifest(directory: Path) -> Manifest | None:
+    """Return the verified manifest, or None for a bare graph."""
+    if not (directory / MANIFEST_NAME).is_file():
+        return None
+    manifest = Manifest.read(directory)
+    manifest.verify(directory)
+    return manifest
+
+
+def _graph(directory: Path) -> Path:
+    path = directory / GRAPH_NAME
+    if not path.resolve().is_file():
+        raise PackageError(f"{path} does not exist. A version holds its graph in {GRAPH_NAME}.")
+    return path
+
+
+def _may_batch(session: Session, signature: Signature, configuration: ModelConfiguration) -> bool:
+    if not signature.has_batch_axis or configuration.batching.enabled is False:
+        return False
+    return configuration.batching.enabled is True or rows_are_independent(session, signature)

@@ -1,0 +1,103 @@
+"""One version of one model in service: validation, batcher and session under one `infer`."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+
+from service.errors import AxonError, InvalidRequest, ModelFailed, Unavailable
+from service.inference.batcher import Batcher, RunObserver, Timing
+from service.inference.session import Session
+from service.inference.validation import checked_inputs, checked_outputs
+from service.repository.configuration import ModelConfiguration
+from service.repository.manifest import Manifest
+from service.repository.signature import Signature, TensorSpec
+
+Array = np.ndarray[Any, Any]
+
+
+class ModelObserver(RunObserver, Protocol):
+    """Is told of what happens to a model version."""
+
+    def answered(self, *, outcome: str, seconds: float) -> None:
+        """Report a finished request. `outcome` is one of ok, invalid, rejected, failed, cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """All that is known of a version once its session has proved itself, before it serves."""
+
+    name: str
+    version: int
+    signature: Signature
+    configuration: ModelConfiguration
+    session: Session
+    batched: bool
+    manifest: Manifest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The requested outputs with what they mean, and where the time went."""
+
+    outputs: list[tuple[TensorSpec, Array]]
+    timing: Timing
+
+
+class ServedModel:
+    """A version that answers requests. Must be made on the event loop; `infer` may run many times at once."""
+
+    def __init__(self, loaded: LoadedModel, observer: ModelObserver) -> None:
+        self.name = loaded.name
+        self.version = loaded.version
+        self.signature = loaded.signature
+        self.loaded = loaded
+        self._observer = observer
+        self._batcher = Batcher(
+            loaded.session.run,
+            name=loaded.name,
+            version=loaded.version,
+            batching=loaded.configuration.batching,
+            observer=observer,
+            merge_requests=loaded.batched,
+        )
+        self._rows_count = loaded.signature.has_batch_axis
+        self._free_axes = any(-1 in spec.shape[1:] for spec in loaded.signature.inputs)
+
+    async def infer(self, inputs: Mapping[str, Array], requested_outputs: Sequence[str] = ()) -> Answer:
+        """Answer one request of any number of rows.
+
+        Raises SignatureMismatch for input that does not fit, QueueFull, ShuttingDown, or ModelFailed.
+        """
+        started_at = perf_counter()
+        outcome = "cancelled"
+        try:
+            arrays = checked_inputs(self.name, self.signature, inputs)
+            positions = checked_outputs(self.name, self.signature, requested_outputs)
+            rows = len(arrays[0]) if self._rows_count else 1
+            outputs, timing = await self._batcher.submit(arrays, rows=rows, key=self._key(arrays))
+            outcome = "ok"
+            return Answer([(self.signature.outputs[index], outputs[index]) for index in positions], timing)
+        except AxonError as error:
+            outcome = _OUTCOMES[next(kind for kind in _OUTCOMES if isinstance(error, kind))]
+            raise
+        finally:
+            self._observer.answered(outcome=outcome, seconds=perf_counter() - started_at)
+
+    async def close(self) -> None:
+        """Finish what was accepted and release the session."""
+        await self._batcher.close()
+
+    def _key(self, arrays: Sequence[Array]) -> Hashable:
+        """Return what two requests must have in common to share a run: the sizes of all axes but the first."""
+        return tuple(array.shape[1:] for array in arrays) if self._free_axes else None
+
+
+_OUTCOMES: dict[type[AxonError], str] = {
+    InvalidRequest: "invalid",
+    Unavailable: "rejected",
+    ModelFailed: "failed",
+    AxonError: "failed",
+}

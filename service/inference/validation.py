@@ -1,0 +1,82 @@
+"""Do these tensors fit the model? Asked before anything is queued, so that bad input never meets anyone else's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from service.errors import SignatureMismatch
+from service.repository.datatypes import from_numpy, to_numpy
+from service.repository.signature import Signature, TensorSpec
+
+Array = np.ndarray[Any, Any]
+
+
+def checked_inputs(model: str, signature: Signature, inputs: Mapping[str, Array]) -> list[Array]:
+    """Return the inputs in the order of the signature.
+
+    Raises SignatureMismatch if one is missing, unknown, empty, or of another datatype or shape than the signature says, or if the
+    inputs differ in their number of rows.
+    """
+    wanted = {spec.name: spec for spec in signature.inputs}
+    for name in inputs:
+        if name not in wanted:
+            raise SignatureMismatch(f"Model '{model}' has no input '{_cut(name)}'. Its inputs: {_described(signature.inputs)}.")
+    ordered = []
+    for spec in signature.inputs:
+        if spec.name not in inputs:
+            raise SignatureMismatch(
+                f"Input '{spec.name}' of model '{model}' is missing. Its inputs: {_described(signature.inputs)}."
+            )
+        ordered.append(_checked(model, spec, inputs[spec.name]))
+    if signature.has_batch_axis and len({len(array) for array in ordered}) > 1:
+        rows = ", ".join(f"'{spec.name}' {len(array)}" for spec, array in zip(signature.inputs, ordered, strict=True))
+        raise SignatureMismatch(
+            f"The inputs of model '{model}' have different numbers of rows: {rows}. The first axis must be the same for all."
+        )
+    return ordered
+
+
+def checked_outputs(model: str, signature: Signature, names: Sequence[str]) -> list[int]:
+    """Return the positions of the requested outputs; no name means all. Raises SignatureMismatch for an unknown or repeated one."""
+    positions = {spec.name: index for index, spec in enumerate(signature.outputs)}
+    if not names:
+        return list(positions.values())
+    for name in names:
+        if name not in positions:
+            raise SignatureMismatch(f"Model '{model}' has no output '{_cut(name)}'. Its outputs: {_described(signature.outputs)}.")
+    if len(set(names)) < len(names):
+        raise SignatureMismatch(f"An output of model '{model}' is requested twice. Name each output once.")
+    return [positions[name] for name in names]
+
+
+def _checked(model: str, spec: TensorSpec, array: Array) -> Array:
+    if array.dtype != to_numpy(spec.datatype):
+        raise SignatureMismatch(
+            f"Input '{spec.name}' of model '{model}' has datatype {from_numpy(array.dtype)}; expected {spec.datatype}."
+        )
+    if not spec.accepts(array.shape):
+        expected = f"{list(spec.shape)}{_advice(spec, array)}"
+        raise SignatureMismatch(f"Input '{spec.name}' of model '{model}' has shape {list(array.shape)}; expected {expected}.")
+    if array.size == 0:
+        raise SignatureMismatch(f"Input '{spec.name}' of model '{model}' has shape {list(array.shape)}, which holds no values.")
+    return array
+
+
+def _advice(spec: TensorSpec, array: Array) -> str:
+    """Return a hint for the usual slips: a forgotten batch axis, a flattened or missing last axis."""
+    if spec.shape[:1] == (-1,) and spec.accepts((1, *array.shape)):
+        return ": add the batch axis, [1, ...]"
+    if spec.shape[-1:] == (1,) and spec.accepts((*array.shape, 1)):
+        return ": add the channel axis, [..., 1]"
+    if -1 in spec.shape:
+        return ", where -1 is any size"
+    return ""
+
+
+def _described(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"'{spec.name}' {spec.datatype} {list(spec.shape)}" for spec in specs)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= 100 else name[:100] + "..."  # noqa: PLR2004 -- a line of text

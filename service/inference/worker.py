@@ -1,0 +1,46 @@
+"""A thread that runs batches one after another and reports each result to the event loop."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+
+
+class Worker(Generic[Job, Outcome]):
+    """Executes jobs on its own thread; `done(worker, job, outcome)` is called on the event loop.
+
+    `execute` must not raise: it gives an outcome for every job, so that nobody waits for ever.
+    """
+
+    def __init__(
+        self,
+        execute: Callable[[Job], Outcome],
+        done: Callable[["Worker[Job, Outcome]", Job, Outcome], None],
+        *,
+        loop: asyncio.AbstractEventLoop,
+        name: str,
+    ) -> None:
+        self._execute = execute
+        self._done = done
+        self._loop = loop
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Hand a job over; the batcher gives the next one only when the last one is done."""
+        self._jobs.put(job)
+
+    def stop(self) -> None:
+        """End the thread after the jobs that it has."""
+        self._jobs.put(None)
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            outcome = self._execute(job)
+            self._loop.call_soon_threadsafe(self._done, self, job, outcome)
+            del job, outcome  # an idle worker holds no tensors

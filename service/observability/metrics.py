@@ -1,0 +1,112 @@
+"""Prometheus metrics. The only file that knows prometheus_client; the rest of the service reports events to observers.
+
+Labels are `model` and `version` of models that are loaded, never text of a client. Durations are seconds.
+"""
+
+from collections.abc import Sequence
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from service.inference.entry import Entry
+from service.registry import State, VersionStatus
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_MODEL = ("model", "version")
+_OUTCOMES = ("ok", "invalid", "rejected", "failed", "cancelled")
+_REASONS = ("full", "idle", "delay", "shutdown")
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """All metrics of one server, on a registry of their own: two servers in one process do not meet."""
+
+    def __init__(self, *, server_version: str) -> None:
+        disable_created_metrics()  # a gauge beside every counter and histogram, which nothing reads
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        Info("axon_server", "The running server.", registry=self.registry).info({"version": server_version})
+        self.requests = Counter(
+            "axon_inference_requests", "Finished requests by outcome.", (*_MODEL, "outcome"), registry=self.registry
+        )
+        self.rows = Counter("axon_inference_rows", "Rows that were run.", _MODEL, registry=self.registry)
+        self.runs = Counter(
+            "axon_inference_runs", "Runs of the model, by why they started.", (*_MODEL, "reason"), registry=self.registry
+        )
+        self.request_seconds = self._histogram("axon_inference_request_duration_seconds", "Whole time of a request.", _SECONDS)
+        self.queue_seconds = self._histogram("axon_inference_queue_duration_seconds", "Time in the queue.", _SECONDS)
+        self.compute_seconds = self._histogram("axon_inference_compute_duration_seconds", "Time of a run.", _SECONDS)
+        self.batch_size = self._histogram("axon_inference_batch_size", "Rows of a run.", _ROWS)
+        self.pending_rows = Gauge("axon_inference_pending_rows", "Rows that wait.", _MODEL, registry=self.registry)
+        self.state = Gauge(
+            "axon_model_state", "1 for the state that a model version is in.", (*_MODEL, "state"), registry=self.registry
+        )
+        self.load_failures = Counter("axon_model_load_failures", "Loads that failed.", ("model",), registry=self.registry)
+        self.load_seconds = Gauge(
+            "axon_model_load_duration_seconds", "Time that the last load took.", ("model",), registry=self.registry
+        )
+
+    def model(self, name: str, version: int) -> "ModelMetrics":
+        """Return the observer of a model version that starts to serve."""
+        return ModelMetrics(self, name, str(version))
+
+    def state_changed(self, status: VersionStatus) -> None:
+        """Set the state of a version."""
+        for state in State:
+            self.state.labels(status.name, status.version, state.value).set(state is status.state)
+
+    def load_ended(self, name: str, *, seconds: float, failed: bool) -> None:
+        """Count a failed load and note how long it took."""
+        self.load_failures.labels(name).inc(failed)
+        self.load_seconds.labels(name).set(seconds)
+
+    def exposition(self) -> bytes:
+        """Return the Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def _histogram(self, name: str, help_text: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, help_text, _MODEL, buckets=buckets, registry=self.registry)
+
+
+class ModelMetrics:
+    """The metrics of one model version, their label values resolved once."""
+
+    def __init__(self, metrics: Metrics, name: str, version: str) -> None:
+        self._requests = {outcome: metrics.requests.labels(name, version, outcome) for outcome in _OUTCOMES}
+        self._runs = {reason: metrics.runs.labels(name, version, reason) for reason in _REASONS}
+        self._rows = metrics.rows.labels(name, version)
+        self._request_seconds = metrics.request_seconds.labels(name, version)
+        self._queue_seconds = metrics.queue_seconds.labels(name, version)
+        self._compute_seconds = metrics.compute_seconds.labels(name, version)
+        self._batch_size = metrics.batch_size.labels(name, version)
+        self._pending_rows = metrics.pending_rows.labels(name, version)
+
+    def ran(self, entries: Sequence[Entry], *, reason: str) -> None:
+        """Record one dispatched batch."""
+        rows = sum(entry.rows for entry in entries)
+        self._runs[reason].inc()
+        self._rows.inc(rows)
+        self._batch_size.observe(rows)
+        self._compute_seconds.observe(entries[0].compute_seconds)
+        for entry in entries:
+            self._queue_seconds.observe(entry.queue_seconds)
+
+    def queue_changed(self, *, rows: int) -> None:
+        """Record how many rows wait."""
+        self._pending_rows.set(rows)
+
+    def answered(self, *, outcome: str, seconds: float) -> None:
+        """Record a finished request."""
+        self._requests[outcome].inc()
+        self._request_seconds.observe(seconds)

@@ -1,0 +1,138 @@
+"""Tensors in JSON: numbers go straight into an array of the right datatype, nested or flat, in row-major order."""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any, Final, Literal
+
+import numpy as np
+import simdjson
+
+from service.errors import MalformedBody
+from service.repository.datatypes import Datatype, to_numpy
+
+Array = np.ndarray[Any, Any]
+
+# simdjson's buffers are of 64 bits: d(ouble), i(nteger), u(nsigned).
+_BUFFERS: Final[dict[str, tuple[Literal["d", "i", "u"], Any]]] = {
+    "f": ("d", np.float64),
+    "i": ("i", np.int64),
+    "u": ("u", np.uint64),
+}
+_EXPECTED: Final = {"f": "numbers", "i": "integers", "u": "integers of 0 or more", "b": "true or false", "O": "strings"}
+_NESTING_CHECKED = 4096
+
+
+def parse(body: bytes) -> simdjson.Object:
+    """Parse a JSON object. Raises MalformedBody if the body is anything else; NaN and Infinity are no JSON (RFC 8259)."""
+    try:
+        document = simdjson.Parser().parse(body)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise MalformedBody(f"The body is not valid JSON: {_parser_message(error)}") from None
+    if not isinstance(document, simdjson.Object):
+        raise MalformedBody('The body must be a JSON object: {"inputs": [...]}.')
+    return document
+
+
+def to_array(data: object, *, datatype: Datatype, shape: tuple[int, ...], where: str) -> Array:
+    """Turn a parsed JSON array, flat or nested like `shape`, into an array of `datatype` and `shape`.
+
+    Raises MalformedBody, which names the tensor as `where`, if the count differs from the shape, or a value is not of the datatype
+    (a string or null in FP32, a fraction in INT64) or outside its range.
+    """
+    if not isinstance(data, simdjson.Array):
+        raise MalformedBody(f"{where} has no 'data' list. Send its values as a JSON array, flat or nested.")
+    _check_nesting(data, shape, where)
+    dtype = to_numpy(datatype)
+    try:
+        flat = _FLAT[dtype.kind](data, dtype)
+    except (TypeError, ValueError, OverflowError, FloatingPointError):
+        raise MalformedBody(
+            f"{where} holds a value that is not of datatype {datatype}: expected {_EXPECTED[dtype.kind]}{_range(dtype)}."
+        ) from None
+    if flat.size != prod(shape):
+        raise MalformedBody(f"{where} has {flat.size} values, but its shape {list(shape)} needs {prod(shape)}.")
+    return flat.reshape(shape)
+
+
+def _numbers(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
+    code, wide = _BUFFERS[dtype.kind]
+    values: Array = np.frombuffer(data.as_buffer(of_type=code), dtype=wide)
+    if dtype.kind == "f":
+        with np.errstate(over="raise"):
+            return values.astype(dtype)
+    if dtype.itemsize < values.itemsize and values.size:
+        limits = np.iinfo(dtype)
+        if values.min() < limits.min or values.max() > limits.max:
+            raise OverflowError
+    return values.astype(dtype)
+
+
+def _booleans(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
+    values = _flattened(data.as_list())
+    if not all(value is True or value is False for value in values):
+        raise TypeError
+    return np.array(values, dtype=dtype)
+
+
+def _strings(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
+    values = _flattened(data.as_list())
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError
+    return np.array(values, dtype=dtype)
+
+
+_FLAT: Final[dict[str, Callable[[simdjson.Array, np.dtype[Any]], Array]]] = {
+    "f": _numbers,
+    "i": _numbers,
+    "u": _numbers,
+    "b": _booleans,
+    "O": _strings,
+}
+
+
+def _flattened(values: list[Any]) -> list[Any]:
+    while any(isinstance(value, list) for value in values):
+        if not all(isinstance(value, list) for value in values):
+            raise TypeError
+        values = [inner for value in values for inner in value]
+    return values
+
+
+def _check_nesting(data: simdjson.Array, shape: tuple[int, ...], where: str) -> None:
+    """Compare the lengths of the lists with the shape: a flat list as a whole, nested ones level by level.
+
+    Where a level has more than some thousands of lists, the total count decides from there on.
+    """
+    if not _is_nested(data):
+        if len(data) != prod(shape):
+            raise MalformedBody(f"{where} has {len(data)} values, but its shape {list(shape)} needs {prod(shape)}.")
+        return
+    level, lists = [data], 1
+    for depth, size in enumerate(shape, start=1):
+        if len(level) != lists or any(len(item) != size for item in level):
+            break
+        if depth == len(shape):
+            if any(_is_nested(item) for item in level):
+                break
+            return
+        lists *= size
+        if lists > _NESTING_CHECKED:
+            return
+        level = [inner for item in level for inner in item if isinstance(inner, simdjson.Array)]
+    raise MalformedBody(f"{where} is nested differently from its shape {list(shape)}.")
+
+
+def _is_nested(data: simdjson.Array) -> bool:
+    return len(data) > 0 and isinstance(data[0], simdjson.Array)
+
+
+def _range(dtype: np.dtype[Any]) -> str:
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return f" from {limits.min} to {limits.max}"
+    return f" up to {np.finfo(dtype).max:g}" if dtype.kind == "f" else ""
+
+
+def _parser_message(error: Exception) -> str:
+    text = str(error)
+    return text.split(":", 1)[1].strip() if text.isascii() and ":" in text else text

@@ -1,0 +1,1 @@
+"""HTTP transport only: each handler looks up, decodes, awaits the model, encodes."""

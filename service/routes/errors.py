@@ -1,0 +1,40 @@
+"""Every error, whoever raised it, leaves as `{"error": <message>, "code": <kind>}` with its status."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+
+from service.errors import AxonError
+
+logger = logging.getLogger("axon.http")
+
+
+def handlers() -> ExceptionHandlersMap:
+    """Return the exception handlers of the application."""
+    return {AxonError: _axon_error, HTTPException: _framework_error, Exception: _bug}
+
+
+def _axon_error(_request: Request[Any, Any, Any], error: AxonError) -> Response[dict[str, str]]:
+    return Response({"error": str(error), "code": error.code}, status_code=error.status, headers=error.headers)
+
+
+def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
+    """Litestar's own errors: no route, wrong method, a host header that is none."""
+    status = HTTPStatus(error.status_code)
+    where = f"{request.method} {request.url.path[:100]}"
+    message = {
+        HTTPStatus.NOT_FOUND: f"There is nothing at {request.url.path[:100]}. See /openapi.json for what there is.",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{where} is not allowed. Use {(error.headers or {}).get('allow', 'another method')}.",
+    }.get(status, f"{where}: {error.detail}")
+    code = status.phrase.lower().replace(" ", "_")
+    return Response({"error": message, "code": code}, status_code=status, headers=error.headers)
+
+
+def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    message = "The server made a mistake while it handled this request; its log says what happened."
+    return Response({"error": message, "code": "internal"}, status_code=500)

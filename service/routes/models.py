@@ -1,0 +1,99 @@
+"""`/v2/models/...`: metadata, readiness and inference of one model. One ASGI mount, since it is the path of every request.
+
+A mount costs a quarter of what a handler of the framework costs; it takes any path below, so the paths are read here.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from litestar import asgi
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import HTTPScope, Receive, Send
+
+from service.errors import MalformedBody, MethodNotAllowed, NotFound, UnsupportedEncoding
+from service.protocols import open_inference
+from service.registry import Registry
+from service.routes.asgi import CancelledOnDisconnect, header, read_body, respond
+
+PATH: Final = "/v2/models"
+_MODEL_PATH: Final = re.compile(r"/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?/")
+
+
+class ModelRoutes:
+    """The handlers below `/v2/models`. `max_body_size` is in bytes."""
+
+    def __init__(self, registry: Registry, *, max_body_size: int) -> None:
+        self._registry = registry
+        self._max_body_size = max_body_size
+        self._actions: dict[str | None, tuple[str, Callable[..., Awaitable[None]]]] = {
+            None: ("GET", self._metadata),
+            "ready": ("GET", self._ready),
+            "infer": ("POST", self._infer),
+        }
+
+    def handler(self) -> ASGIRouteHandler:
+        """Return the mount for the application."""
+
+        @asgi(PATH, is_mount=True)
+        async def models(scope: HTTPScope, receive: Receive, send: Send) -> None:
+            await self(scope, receive, send)
+
+        return models
+
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        """Find the action that the rest of the path names."""
+        match = _MODEL_PATH.fullmatch(scope["path"])
+        if match is None:
+            await self._list(scope, send)
+            return
+        name, version, action = match.groups()
+        method, handle = self._actions[action]
+        if scope["method"] != method:
+            raise MethodNotAllowed(scope["method"], PATH + scope["path"].rstrip("/"), method)
+        await handle(scope, receive, send, name, version)
+
+    async def _infer(self, scope: HTTPScope, receive: Receive, send: Send, name: str, version: str | None) -> None:
+        _refuse_other_encodings(scope)
+        body = await read_body(scope, receive, limit=self._max_body_size)
+        model = self._registry.get(name, version)
+        request = open_inference.decode(body)
+        with CancelledOnDisconnect(receive):
+            answer = await model.infer(request.inputs, request.outputs)
+            timing = answer.timing
+            await respond(
+                send,
+                open_inference.encode(answer, model=model.name, version=model.version, request=request),
+                headers=[
+                    (
+                        b"server-timing",
+                        b"queue;dur=%.3f, compute;dur=%.3f" % (timing.queue_seconds * 1e3, timing.compute_seconds * 1e3),
+                    )
+                ],
+            )
+
+    async def _metadata(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
+        model = self._registry.get(name, version)
+        metadata = open_inference.model_metadata(model.name, self._registry.versions(model.name), model.signature)
+        await respond(send, msgspec.json.encode(metadata))
+
+    async def _ready(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
+        model = self._registry.get(name, version)
+        await respond(send, msgspec.json.encode({"name": model.name, "ready": True}))
+
+    async def _list(self, scope: HTTPScope, send: Send) -> None:
+        """`GET /v2/models`, as KServe has it: the names of the models that are ready."""
+        if scope["path"] != "/":
+            raise NotFound(f"There is nothing at {PATH}{scope['path'].rstrip('/')[:100]}. See /openapi.json for what there is.")
+        if scope["method"] != "GET":
+            raise MethodNotAllowed(scope["method"], PATH, "GET")
+        await respond(send, msgspec.json.encode({"models": sorted({model.name for model in self._registry.served()})}))
+
+
+def _refuse_other_encodings(scope: HTTPScope) -> None:
+    encoding = header(scope, b"content-encoding")
+    if encoding is not None and encoding.lower() != "identity":
+        raise UnsupportedEncoding(encoding)
+    if header(scope, b"inference-header-content-length") is not None:
+        raise MalformedBody("Binary tensor data is not supported by this server. Send the tensors as JSON.")

@@ -1,0 +1,186 @@
+"""`/openapi.json`: OpenAPI 3.1 of every route, with the loaded models' own tensors as examples."""
+
+from typing import Any, Final
+
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+
+from service import __version__
+from service.inference.served_model import ServedModel
+from service.registry import Registry, State
+from service.repository.datatypes import DATATYPES
+from service.repository.signature import TensorSpec
+from service.routes import health, metrics, models, repository
+
+PATHS: Final = ["/openapi.json", "/schema/openapi.json"]
+
+
+def handlers(registry: Registry) -> list[HTTPRouteHandler]:
+    """Return the handler over a registry."""
+
+    @get(PATHS, sync_to_thread=False)
+    def openapi() -> dict[str, Any]:
+        return document(registry.served())
+
+    return [openapi]
+
+
+def document(served: list[ServedModel]) -> dict[str, Any]:
+    """Build the document; the examples are requests that the served models accept."""
+    model_paths = {
+        path + suffix: {"parameters": parameters} | operation
+        for path, parameters in (
+            (models.PATH + "/{model_name}", [_NAME]),
+            (models.PATH + "/{model_name}/versions/{model_version}", [_NAME, _VERSION]),
+        )
+        for suffix, operation in (
+            ("", {"get": _operation("Metadata of a model", _ref("ModelMetadata"), (404, 503))}),
+            ("/ready", {"get": _operation("Whether a model can answer", _ref("ModelReady"), (404, 503))}),
+            ("/infer", {"post": _infer_operation(served)}),
+        )
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Axon",
+            "version": __version__,
+            "description": "Batched inference of ONNX models by the Open Inference Protocol V2.",
+        },
+        "paths": {
+            health.LIVE_PATH: {"get": _operation("Whether the server is alive", _flag("live"))},
+            health.READY_PATH: {"get": _ready_operation()},
+            health.SERVER_PATH: {"get": _operation("Metadata of the server", _ref("ServerMetadata"))},
+            models.PATH: {"get": _operation("Names of the models that are ready", _ref("ModelList"))},
+            **model_paths,
+            repository.INDEX_PATH: {"post": _index_operation()},
+            metrics.METRICS_PATH: {"get": {"summary": "Prometheus metrics", "responses": {"200": _text_answer()}}},
+            PATHS[0]: {"get": _operation("This document", {"type": "object"})},
+        },
+        "components": {"schemas": _SCHEMAS},
+    }
+
+
+def _operation(summary: str, schema: dict[str, Any], errors: tuple[int, ...] = ()) -> dict[str, Any]:
+    answers: dict[str, Any] = {"200": {"description": "Success", "content": {"application/json": {"schema": schema}}}}
+    answers |= {str(status): _error_answer(status) for status in errors}
+    return {"summary": summary, "responses": answers}
+
+
+def _infer_operation(served: list[ServedModel]) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": _ref("InferRequest")}
+    if served:
+        content["examples"] = {model.name: {"summary": f"One row for {model.name}", "value": _example(model)} for model in served}
+    return {
+        **_operation("Run a model", _ref("InferResponse"), (400, 404, 413, 415, 500, 503)),
+        "requestBody": {"required": True, "content": {"application/json": content}},
+    }
+
+
+def _index_operation() -> dict[str, Any]:
+    schema = {"type": "object", "properties": {"ready": {"type": "boolean", "default": False}}}
+    return {
+        **_operation("Every model version with its state", {"type": "array", "items": _ref("VersionStatus")}, (400,)),
+        "requestBody": {"required": False, "content": {"application/json": {"schema": schema}}},
+    }
+
+
+def _ready_operation() -> dict[str, Any]:
+    operation = _operation("Whether the server can answer", _flag("ready"))
+    operation["responses"]["503"] = operation["responses"]["200"] | {"description": "Not ready"}
+    return operation
+
+
+def _text_answer() -> dict[str, Any]:
+    return {"description": "Prometheus text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+def _error_answer(status: int) -> dict[str, Any]:
+    return {"description": _ERRORS[status], "content": {"application/json": {"schema": _ref("Error")}}}
+
+
+def _example(model: ServedModel) -> dict[str, Any]:
+    return {"inputs": [_example_tensor(spec) for spec in model.signature.inputs]}
+
+
+def _example_tensor(spec: TensorSpec) -> dict[str, Any]:
+    shape = [1 if size == -1 else size for size in spec.shape]
+    value: Any = {"BYTES": "a", "BOOL": True}.get(spec.datatype, 0)
+    for size in reversed(shape):
+        value = [value] * size
+    return {"name": spec.name, "datatype": spec.datatype, "shape": shape, "data": value}
+
+
+def _flag(name: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: {"type": "boolean"}}, "required": [name]}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(required: tuple[str, ...], **properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+_STRING: Final = {"type": "string"}
+_STRINGS: Final = {"type": "array", "items": _STRING}
+_SHAPE: Final = {"type": "array", "items": {"type": "integer"}, "description": "Sizes, the batch axis first; -1 is any size."}
+_DATATYPE: Final = {"type": "string", "enum": list(DATATYPES)}
+_PARAMETERS: Final = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+_DATA: Final = {"type": "array", "description": "Values in row-major order, flat or nested like the shape."}
+_NAME: Final = {"name": "model_name", "in": "path", "required": True, "schema": _STRING}
+_VERSION: Final = {"name": "model_version", "in": "path", "required": True, "schema": _STRING}
+_ERRORS: Final = {
+    400: "The request is malformed or does not fit the signature of the model",
+    404: "Unknown model or version",
+    413: "The body is too large",
+    415: "Unsupported Content-Encoding",
+    500: "The model failed",
+    503: "The queue is full, or the model is loading or being unloaded; see Retry-After",
+}
+_SCHEMAS: Final = {
+    "Error": _object(("error",), error=_STRING, code=_STRING),
+    "ServerMetadata": _object(("name", "version", "extensions"), name=_STRING, version=_STRING, extensions=_STRINGS),
+    "ModelList": _object(("models",), models=_STRINGS),
+    "ModelReady": _object(("name", "ready"), name=_STRING, ready={"type": "boolean"}),
+    "TensorMetadata": _object(
+        ("name", "datatype", "shape"), name=_STRING, datatype=_DATATYPE, shape=_SHAPE, parameters={"type": "object"}
+    ),
+    "ModelMetadata": _object(
+        ("name", "versions", "platform", "inputs", "outputs"),
+        name=_STRING,
+        versions=_STRINGS,
+        platform=_STRING,
+        inputs={"type": "array", "items": _ref("TensorMetadata")},
+        outputs={"type": "array", "items": _ref("TensorMetadata")},
+    ),
+    "Tensor": _object(
+        ("name", "datatype", "shape", "data"),
+        name=_STRING,
+        datatype=_DATATYPE,
+        shape={"type": "array", "items": {"type": "integer", "minimum": 0}},
+        parameters=_PARAMETERS,
+        data=_DATA,
+    ),
+    "InferRequest": _object(
+        ("inputs",),
+        id=_STRING,
+        parameters=_PARAMETERS,
+        inputs={"type": "array", "minItems": 1, "items": _ref("Tensor")},
+        outputs={"type": "array", "items": _object(("name",), name=_STRING, parameters=_PARAMETERS)},
+    ),
+    "InferResponse": _object(
+        ("model_name", "outputs"),
+        id=_STRING,
+        model_name=_STRING,
+        model_version=_STRING,
+        outputs={"type": "array", "items": _ref("Tensor")},
+    ),
+    "VersionStatus": _object(
+        ("name", "state"),
+        name=_STRING,
+        version=_STRING,
+        state={"type": "string", "enum": [state.value for state in State]},
+        reason=_STRING,
+    ),
+}

@@ -1,0 +1,67 @@
+"""Running the application: a socket, an event loop, signals, and an exit status."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+import uvloop
+
+from service import __version__
+from service.app import create_app
+from service.errors import ConfigurationError
+from service.settings import Settings
+
+logger = logging.getLogger("axon.server")
+_BACKLOG = 2048
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM, then finish the requests in flight and return. A second signal hurries.
+
+    Raises ConfigurationError if the address cannot be listened on or the repository is no directory.
+    """
+    if not settings.repository.is_dir():
+        raise ConfigurationError(f"The model repository {settings.repository} is not a directory. Name one: axon serve DIRECTORY.")
+    with _listening(settings.host, settings.port) as listener:
+        host, port = listener.getsockname()[:2]
+        config = uvicorn.Config(
+            create_app(settings),
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=settings.shutdown_timeout,
+        )
+        logger.info("Axon %s listens on http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port)
+        uvloop.run(_Server(config).serve(sockets=[listener]))
+    logger.info("stopped")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn raises the signals that stopped it once more at its end; here they have been dealt with by then."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot listen on {host} port {port}: {error.strerror}. Choose another with --host and --port."
+        ) from error
+    with listener:
+        yield listener

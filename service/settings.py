@@ -1,0 +1,85 @@
+"""Settings of the server: the only place that knows the names of environment variables and of `axon.toml`."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+import msgspec
+
+from service.errors import ConfigurationError
+from service.observability.logging import Level
+
+FILE_NAME: Final = "axon.toml"
+PREFIX: Final = "AXON_"
+# Kubernetes describes Services in the environment: for one called `axon`, AXON_PORT=tcp://..., AXON_SERVICE_HOST and others.
+_SERVICE_LINK = re.compile(r"AXON_(.*_)?(SERVICE_(HOST|PORT.*)|PORT_\d+_(TCP|UDP).*)")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set for a server: in axon.toml, as AXON_<NAME> in the environment, or on the command line.
+
+    repository: directory of the models.
+    model_name: name of the model if the repository is a single one (a bare model.onnx).
+    host: address to listen on; loopback unless set otherwise.
+    port: TCP port; 0 takes a free one.
+    provider: execution provider of onnxruntime, or `auto`.
+    log_level: debug, info, warning or error.
+    max_body_size: largest request body, in bytes.
+    shutdown_timeout: how long requests in flight may take after SIGTERM, in seconds.
+    """
+
+    repository: Path = Path("models")
+    model_name: str | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
+    provider: str = "auto"
+    log_level: Level = "info"
+    max_body_size: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
+    shutdown_timeout: Annotated[int, msgspec.Meta(ge=0)] = 30
+
+    @classmethod
+    def load(cls, *, environ: Mapping[str, str], directory: Path, overrides: Mapping[str, Any]) -> Self:
+        """Merge axon.toml of `directory`, the environment and `overrides`, the later ones first in rank.
+
+        Raises ConfigurationError, which names the source, the key and what was expected.
+        """
+        values: dict[str, Any] = {}
+        for source, entries in (
+            (str(directory / FILE_NAME), _file(directory / FILE_NAME)),
+            ("the environment", _environment(environ)),
+            ("the command line", {key: value for key, value in overrides.items() if value is not None}),
+        ):
+            _check(source, entries, cls)
+            values |= entries
+        return msgspec.convert(values, cls, strict=False)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"Cannot read {path}: {error}.") from error
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        key.removeprefix(PREFIX).lower(): value
+        for key, value in environ.items()
+        if key.startswith(PREFIX) and _SERVICE_LINK.fullmatch(key) is None
+    }
+
+
+def _check(source: str, entries: Mapping[str, Any], kind: type[Settings]) -> None:
+    known = kind.__struct_fields__
+    for key, value in entries.items():
+        if key not in known:
+            raise ConfigurationError(f"Unknown setting '{key}' in {source}. Known: {', '.join(known)}.")
+        try:
+            msgspec.convert({key: value}, kind, strict=False)
+        except msgspec.ValidationError as error:
+            problem = str(error).split(" - at ", maxsplit=1)[0]
+            raise ConfigurationError(f"Setting '{key}' in {source} is {value!r}: {problem}.") from error

@@ -1,0 +1,1 @@
+"""The offline training job: a TOML spec in, a verified package out. May import service.repository, nothing else of service."""

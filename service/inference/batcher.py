@@ -176,7 +176,7 @@ class Batcher:
             outputs = self._run(merge([entry.inputs for entry in entries]))
             outcomes = list(split(outputs, rows)) if self._merge_requests else [outputs]
         except Exception as error:  # noqa: BLE001 -- whatever went wrong, every caller gets an answer
-            outcomes = [ModelFailed(self._name, self._version, reason(error))] * len(rows)
+            outcomes = [ModelFailed(self._name, self._version, str(error) or type(error).__name__)] * len(rows)
         compute_seconds = perf_counter() - started_at
         for entry in entries:
             entry.queue_seconds = started_at - entry.enqueued_at

@@ -47,19 +47,25 @@ class Session:
         try:
             self._session = ort.InferenceSession(graph, sess_options=options, providers=list(providers))
         except Exception as error:  # onnxruntime's exceptions have no common base
-            raise ModelLoadError(f"onnxruntime cannot load {graph}: {reason(error)}") from error
+            raise ModelLoadError(f"onnxruntime cannot load {graph}: {_reason(error)}") from error
         self.signature = _signature(self._session, graph)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         self._input_names = [spec.name for spec in self.signature.inputs]
         self._output_names = [spec.name for spec in self.signature.outputs]
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """Run the graph on one array per input, in the order of the signature; give one array per output."""
-        outputs: list[Array] = self._session.run(self._output_names, dict(zip(self._input_names, inputs, strict=True)))
+        """Run the graph on one array per input, in the order of the signature; give one array per output.
+
+        Raises RuntimeError with onnxruntime's reason, in one line.
+        """
+        try:
+            outputs: list[Array] = self._session.run(self._output_names, dict(zip(self._input_names, inputs, strict=True)))
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            raise RuntimeError(_reason(error)) from error
         return outputs
 
 
-def reason(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Return onnxruntime's message in one line: no error class, no path of its source files, no full stop."""
     text = " ".join(str(error).split())
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)

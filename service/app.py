@@ -43,5 +43,6 @@ def create_app(settings: Settings) -> Litestar:
         exception_handlers=errors.handlers(),
         lifespan=[lifespan],
         openapi_config=None,  # routes/openapi.py describes the loaded models, and routes that the framework does not see
+        request_max_body_size=settings.max_body_size,
         logging_config=None,
     )

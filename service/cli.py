@@ -13,7 +13,6 @@ from service.errors import AxonError
 from service.observability import logging
 from service.server import serve as serve_settings
 from service.settings import Settings
-from service.terminal import own_terminal
 
 COMMANDS_GROUP = "axon.commands"
 
@@ -54,8 +53,7 @@ def serve(**overrides: Any) -> None:  # noqa: ANN401 -- the options, as they are
     """
     settings = Settings.load(environ=os.environ, directory=Path.cwd(), overrides=overrides)
     logging.configure(settings.log_level)
-    with own_terminal():
-        serve_settings(settings)
+    serve_settings(settings)
 
 
 @axon.command()

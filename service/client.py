@@ -30,7 +30,7 @@ def predict(url: str, model: str, file: Path, *, top: int) -> Iterator[str]:
     Raises ClientError.
     """
     with httpx.Client(base_url=url, timeout=_TIMEOUT) as http:
-        metadata = msgspec.json.decode(_call(http, "GET", f"/v2/models/{model}"), type=Metadata)
+        metadata = _metadata(url, _call(http, "GET", f"/v2/models/{model}"))
         answer = json.loads(_call(http, "POST", f"/v2/models/{model}/infer", content=_request(file, metadata)))
     labels: dict[str, list[str]] = {spec.name: spec.parameters.get("labels", []) for spec in metadata.outputs}
     for output in answer["outputs"]:
@@ -45,6 +45,13 @@ def _call(http: httpx.Client, method: str, path: str, *, content: bytes | None =
     if response.is_error:
         raise ClientError(f"{http.base_url} answered {response.status_code}: {_message(response)}")
     return response.content
+
+
+def _metadata(url: str, content: bytes) -> Metadata:
+    try:
+        return msgspec.json.decode(content, type=Metadata)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ClientError(f"{url} does not speak the Open Inference Protocol: {error}. Is it the address of Axon?") from error
 
 
 def _message(response: httpx.Response) -> str:
@@ -134,7 +141,7 @@ def _fitted(array: Array, spec: TensorMetadata, file: Path) -> Array:
 
 
 def _lines(output: dict[str, Any], labels: list[str], top: int) -> Iterator[str]:
-    values = np.array(output["data"]).reshape(output["shape"])
+    values = np.array([np.nan if value is None else value for value in output["data"]]).reshape(output["shape"])
     for index, row in enumerate(values if values.ndim else values[np.newaxis]):
         if labels and row.shape == (len(labels),):
             best = np.argsort(-row, kind="stable")[:top]

@@ -36,6 +36,7 @@ def serve(settings: Settings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=settings.shutdown_timeout,
         )
         logger.info("Axon %s listens on http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port)

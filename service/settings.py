@@ -14,7 +14,7 @@ from service.observability.logging import Level
 FILE_NAME: Final = "axon.toml"
 PREFIX: Final = "AXON_"
 # Kubernetes describes Services in the environment: for one called `axon`, AXON_PORT=tcp://..., AXON_SERVICE_HOST and others.
-_SERVICE_LINK = re.compile(r"AXON_(.*_)?(SERVICE_(HOST|PORT.*)|PORT_\d+_(TCP|UDP).*)")
+_SERVICE_LINK = re.compile(r"AXON_(.*_)?(SERVICE_(HOST|PORT.*)=|PORT_\d+_(TCP|UDP|SCTP).*=|PORT=(tcp|udp|sctp)://).*")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ):
             _check(source, entries, cls)
             values |= entries
-        return msgspec.convert(values, cls, strict=False)
+        return msgspec.convert(values, cls, strict=False, dec_hook=_decode)
 
 
 def _file(path: Path) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         key.removeprefix(PREFIX).lower(): value
         for key, value in environ.items()
-        if key.startswith(PREFIX) and _SERVICE_LINK.fullmatch(key) is None
+        if key.startswith(PREFIX) and _SERVICE_LINK.match(f"{key}={value}") is None
     }
 
 
@@ -79,7 +79,13 @@ def _check(source: str, entries: Mapping[str, Any], kind: type[Settings]) -> Non
         if key not in known:
             raise ConfigurationError(f"Unknown setting '{key}' in {source}. Known: {', '.join(known)}.")
         try:
-            msgspec.convert({key: value}, kind, strict=False)
+            msgspec.convert({key: value}, kind, strict=False, dec_hook=_decode)
         except msgspec.ValidationError as error:
             problem = str(error).split(" - at ", maxsplit=1)[0]
             raise ConfigurationError(f"Setting '{key}' in {source} is {value!r}: {problem}.") from error
+
+
+def _decode(kind: type[Any], value: object) -> Any:  # noqa: ANN401 -- the hook of msgspec for types that it does not know
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value)
+    raise ValueError(f"Expected `{'str' if kind is Path else kind.__name__}`, got `{type(value).__name__}`")

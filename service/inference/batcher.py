@@ -1,6 +1,7 @@
 """Dynamic batching: requests that wait while a session is busy share its next run.
 
-Work-conserving: an idle session takes what waits, at once. Everything but the runs happens on the event loop.
+Work-conserving: an idle session takes what waits as soon as the event loop has read the requests that are there, so that requests
+which arrived together run together. Everything but the runs happens on the event loop.
 """
 
 import asyncio
@@ -27,9 +28,6 @@ class RunObserver(Protocol):
 
     def ran(self, entries: Sequence[Entry], *, reason: str) -> None:
         """Report one finished run. `reason` is one of full, idle, delay, shutdown."""
-
-    def queue_changed(self, *, rows: int) -> None:
-        """Report how many rows wait now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,13 @@ class Batcher:
         self._idle = list(self._workers)
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self._dispatch_scheduled = False
         self._emptied = asyncio.Event()
+
+    @property
+    def pending_rows(self) -> int:
+        """How many rows wait now."""
+        return self._queue.rows
 
     async def submit(self, inputs: Sequence[Array], *, rows: int, key: Hashable) -> tuple[list[Array], Timing]:
         """Run the inputs, alone or with others of the same `key`, and return this request's outputs.
@@ -98,7 +102,6 @@ class Batcher:
             raise QueueFull(self._name, self._batching.max_queue_size)
         if rows <= self._max_batch_size or not self._merge_requests:
             entry = self._enqueue(inputs, rows, key)
-            self._dispatch()
             return await entry.future, Timing(entry.queue_seconds, entry.compute_seconds, entry.run_rows)
         return await self._submit_pieces(inputs, rows, key)
 
@@ -114,7 +117,6 @@ class Batcher:
     async def _submit_pieces(self, inputs: Sequence[Array], rows: int, key: Hashable) -> tuple[list[Array], Timing]:
         pieces = chunks(inputs, rows, self._max_batch_size)
         entries = [self._enqueue(piece, min(self._max_batch_size, len(piece[0])), key) for piece in pieces]
-        self._dispatch()
         try:
             outputs = await asyncio.gather(*(entry.future for entry in entries))
         except BaseException:
@@ -131,15 +133,18 @@ class Batcher:
     def _enqueue(self, inputs: Sequence[Array], rows: int, key: Hashable) -> Entry:
         entry = Entry(inputs, rows, key, self._loop.create_future())
         self._queue.append(entry)
+        if self._idle and not self._dispatch_scheduled:
+            self._dispatch_scheduled = True
+            self._loop.call_soon(self._dispatch)
         return entry
 
     def _dispatch(self) -> None:
         """Give idle workers what waits; with a queue delay, leave what is not yet due to a timer."""
+        self._dispatch_scheduled = False
         while self._idle and (due := self._next_due()) is not None:
             head, reason = due
             if entries := self._queue.take(head.key, max_rows=self._max_batch_size):
                 self._idle.pop().submit(_Job(entries, reason))
-        self._observer.queue_changed(rows=self._queue.rows)
 
     def _next_due(self) -> tuple[Entry, str] | None:
         """Return the head of the next batch and why it is to start now; None, with a timer set, if it shall wait."""

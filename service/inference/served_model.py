@@ -1,6 +1,6 @@
 """One version of one model in service: validation, batcher and session under one `infer`."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
@@ -20,6 +20,9 @@ Array = np.ndarray[Any, Any]
 
 class ModelObserver(RunObserver, Protocol):
     """Is told of what happens to a model version."""
+
+    def watch_pending(self, rows: Callable[[], int]) -> None:
+        """Take a function that says how many rows wait, to be asked at any time."""
 
     def answered(self, *, outcome: str, seconds: float) -> None:
         """Report a finished request. `outcome` is one of ok, invalid, rejected, failed, cancelled."""
@@ -63,6 +66,7 @@ class ServedModel:
             observer=observer,
             merge_requests=loaded.batched,
         )
+        observer.watch_pending(lambda: self._batcher.pending_rows)
         self._rows_count = loaded.signature.has_batch_axis
         self._free_axes = any(-1 in spec.shape[1:] for spec in loaded.signature.inputs)
 

@@ -43,7 +43,7 @@ class Session:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # errors reach the caller as exceptions; warnings would flood the log of the service
+        options.log_severity_level = 4  # errors reach the caller as exceptions; the log of the service is one line an event
         try:
             self._session = ort.InferenceSession(graph, sess_options=options, providers=list(providers))
         except Exception as error:  # onnxruntime's exceptions have no common base

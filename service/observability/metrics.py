@@ -3,7 +3,7 @@
 Labels are `model` and `version` of models that are loaded, never text of a client. Durations are seconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -32,7 +32,7 @@ class Metrics:
     """All metrics of one server, on a registry of their own: two servers in one process do not meet."""
 
     def __init__(self, *, server_version: str) -> None:
-        disable_created_metrics()  # a gauge beside every counter and histogram, which nothing reads
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a gauge beside every counter and histogram, which nothing reads
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -102,9 +102,9 @@ class ModelMetrics:
         for entry in entries:
             self._queue_seconds.observe(entry.queue_seconds)
 
-    def queue_changed(self, *, rows: int) -> None:
-        """Record how many rows wait."""
-        self._pending_rows.set(rows)
+    def watch_pending(self, rows: Callable[[], int]) -> None:
+        """Ask `rows` at each scrape."""
+        self._pending_rows.set_function(rows)
 
     def answered(self, *, outcome: str, seconds: float) -> None:
         """Record a finished request."""

@@ -1,6 +1,7 @@
 """`samples.npz`: a few inputs with the outputs expected of the model, so that a loaded model can prove itself."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -27,11 +28,13 @@ class Samples(msgspec.Struct, frozen=True):
         """Read the samples of a package, None if it has none. Raises PackageError if the file is damaged."""
         path = directory / SAMPLES_NAME
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
+            with path.open("rb") as stream, zipfile.ZipFile(stream):  # a single array is no archive
+                stream.seek(0)
+                with np.load(stream, allow_pickle=False) as archive:
+                    arrays = {key: archive[key] for key in archive.files}
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise PackageError(f"{path} is not a readable samples file: {error}. Publish the model again.") from error
         return cls(
             inputs={key.removeprefix(_INPUT): _strings(value) for key, value in arrays.items() if key.startswith(_INPUT)},

@@ -36,7 +36,7 @@ class ModelRoutes:
     def handler(self) -> ASGIRouteHandler:
         """Return the mount for the application."""
 
-        @asgi(PATH, is_mount=True)
+        @asgi(PATH, is_mount=True, copy_scope=False)
         async def models(scope: HTTPScope, receive: Receive, send: Send) -> None:
             await self(scope, receive, send)
 

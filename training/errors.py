@@ -1,0 +1,79 @@
+"""The errors of training. Each is one full sentence for the person at the terminal; `axon train` prints it and exits with 1.
+
+TrainingError
+├── SpecError            the spec file: names the file, the key, the value and what was expected
+├── DatasetError         the data does not fit the spec, or cannot be split as it asks
+├── FitFailed            the loss stopped being a number
+├── AcceptanceFailed     the model is worse than the spec demands
+├── ExportFailed         the Keras model has no faithful ONNX form
+├── ParityFailed         the ONNX graph computes something else than the Keras model
+├── PublishFailed        the repository could not be written
+└── DemoFailed           `axon demo`: training or the server ended early
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class TrainingError(Exception):
+    """Base of all errors that training raises on purpose; `str()` is a sentence or a few."""
+
+
+class SpecError(TrainingError):
+    """The spec file cannot be used; nothing was trained."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+
+
+class DatasetError(TrainingError):
+    """The dataset and the spec contradict each other."""
+
+
+class FitFailed(TrainingError):
+    """The fit diverged."""
+
+    def __init__(self, epoch: int, loss: float) -> None:
+        super().__init__(
+            f"The loss became {loss} in epoch {epoch}; expected a finite number. "
+            "Lower optimizer.learning_rate, or choose another loss or activation."
+        )
+
+
+class AcceptanceFailed(TrainingError):
+    """The held-out metrics miss a threshold of the spec; nothing was published."""
+
+    def __init__(self, misses: Iterable[str]) -> None:
+        super().__init__(
+            f"The model is not good enough to publish: {'; '.join(misses)}. "
+            "Train longer or change the architecture, or lower the threshold under [acceptance]."
+        )
+
+
+class ExportFailed(TrainingError):
+    """The model cannot be written as ONNX."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The model cannot be exported to ONNX: {reason}")
+
+
+class ParityFailed(TrainingError):
+    """The exported graph does not reproduce the Keras model; nothing was published."""
+
+    def __init__(self, output: str, batch_size: int, error: float, tolerance: float) -> None:
+        super().__init__(
+            f"Output '{output}' of the ONNX graph differs from Keras by {error:.3g} at batch size {batch_size}; "
+            f"expected at most {tolerance:.3g}. Replace the layer that is exported wrongly, "
+            "or raise export.parity_tolerance if the difference is rounding."
+        )
+
+
+class PublishFailed(TrainingError):
+    """The package could not be written to the repository."""
+
+    def __init__(self, directory: Path, error: OSError) -> None:
+        super().__init__(f"Cannot publish to {directory}: {error.strerror or error}. Nothing was published.")
+
+
+class DemoFailed(TrainingError):
+    """The demo could not reach its prediction."""

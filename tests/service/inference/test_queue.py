@@ -1,0 +1,136 @@
+import asyncio
+from collections.abc import Callable, Hashable, Iterator
+
+import numpy as np
+import pytest
+
+from service.inference.entry import Entry
+from service.inference.queue import EntryQueue
+
+MakeEntry = Callable[..., Entry]
+
+
+@pytest.fixture
+def entry() -> Iterator[MakeEntry]:
+    """Return a function that makes an entry of some rows."""
+    loop = asyncio.new_event_loop()
+
+    def make(rows: int = 1, key: Hashable = None) -> Entry:
+        return Entry([np.zeros((rows, 1))], rows, key, loop.create_future())
+
+    yield make
+    loop.close()
+
+
+def queue_of(*entries: Entry, max_size: int = 100) -> EntryQueue:
+    queue = EntryQueue(max_size=max_size)
+    for each in entries:
+        queue.append(each)
+    return queue
+
+
+def test_entries_leave_in_the_order_of_their_arrival(entry: MakeEntry) -> None:
+    first, second, third = entry(), entry(), entry()
+    queue = queue_of(first, second, third)
+
+    assert queue.take(None, max_rows=2) == [first, second]
+    assert queue.take(None, max_rows=2) == [third]
+    assert queue.rows == 0
+    assert queue.oldest() is None
+
+
+def test_rows_are_counted_not_entries(entry: MakeEntry) -> None:
+    first, second, third = entry(3), entry(2), entry(1)
+    queue = queue_of(first, second, third)
+
+    assert queue.rows == 6
+    assert queue.take(None, max_rows=5) == [first, second]
+    assert queue.rows == 1
+
+
+def test_entry_that_does_not_fit_is_not_overtaken(entry: MakeEntry) -> None:
+    first, large, small = entry(2), entry(4), entry(1)
+    queue = queue_of(first, large, small)
+
+    assert queue.take(None, max_rows=4) == [first]
+    assert queue.take(None, max_rows=4) == [large]
+
+
+def test_entry_larger_than_a_batch_leaves_alone(entry: MakeEntry) -> None:
+    large = entry(9)
+    queue = queue_of(large, entry())
+
+    assert queue.take(None, max_rows=4) == [large]
+
+
+def test_batch_holds_entries_of_one_key(entry: MakeEntry) -> None:
+    first, other, second = entry(key="a"), entry(key="b"), entry(key="a")
+    queue = queue_of(first, other, second)
+
+    assert queue.take("a", max_rows=10) == [first, second]
+    assert queue.oldest() is other
+
+
+def test_oldest_lane_comes_first(entry: MakeEntry) -> None:
+    first, second = entry(key="b"), entry(key="a")
+    queue = queue_of(first, second)
+
+    assert queue.oldest() is first
+
+
+def test_full_lane_is_found_behind_an_older_one(entry: MakeEntry) -> None:
+    old, head = entry(key="a"), entry(2, key="b")
+    queue = queue_of(old, head, entry(2, key="b"))
+
+    assert queue.oldest_full(4) is head
+    assert queue.oldest_full(5) is None
+
+
+def test_queue_admits_up_to_its_bound(entry: MakeEntry) -> None:
+    queue = queue_of(entry(3), max_size=5)
+
+    assert queue.admits(2)
+    assert not queue.admits(3)
+
+
+def test_request_larger_than_the_queue_is_admitted_alone(entry: MakeEntry) -> None:
+    queue = EntryQueue(max_size=5)
+
+    assert queue.admits(50)
+    queue.append(entry(1))
+    assert not queue.admits(50)
+
+
+def test_abandoned_entries_make_room(entry: MakeEntry) -> None:
+    gone, waiting = entry(4), entry(1)
+    queue = queue_of(gone, waiting, max_size=5)
+    gone.future.cancel()
+
+    assert queue.admits(4)
+    assert queue.rows == 1
+    assert queue.take(None, max_rows=10) == [waiting]
+
+
+def test_abandoned_entries_are_dropped_when_a_batch_forms(entry: MakeEntry) -> None:
+    first, gone, second = entry(2), entry(2), entry(2)
+    queue = queue_of(first, gone, second)
+    gone.future.cancel()
+
+    assert queue.take(None, max_rows=4) == [first, second]
+
+
+def test_lane_of_abandoned_entries_gives_nothing(entry: MakeEntry) -> None:
+    gone = entry()
+    queue = queue_of(gone)
+    gone.future.cancel()
+
+    assert queue.take(None, max_rows=4) == []
+    assert queue.rows == 0
+
+
+def test_oldest_is_one_that_still_waits(entry: MakeEntry) -> None:
+    gone, waiting = entry(key="a"), entry(key="b")
+    queue = queue_of(gone, waiting)
+    gone.future.cancel()
+
+    assert queue.oldest() is waiting

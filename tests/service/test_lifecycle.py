@@ -1,0 +1,212 @@
+"""From the start of the server process to its end."""
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Launch = Callable[..., AbstractContextManager[Any]]
+
+
+@pytest.fixture
+def one_model(tmp_path: Path, graphs: Any, save: Callable[..., Path]) -> Path:
+    """Build a repository of the model `affine`."""
+    save(graphs.affine(), tmp_path / "models" / "affine" / "1")
+    return tmp_path / "models"
+
+
+def refuses_connections(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=60).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_server_after_the_requests_in_flight(
+    number: signal.Signals, running: Launch, one_model: Path, good_request: dict[str, Any]
+) -> None:
+    """The request is one whose body the server waits for when the signal comes."""
+    body = json.dumps(good_request).encode()
+    with running(one_model) as server:
+        connection = http.client.HTTPConnection(*server.address, timeout=60)
+        connection.putrequest("POST", "/v2/models/affine/infer")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.putheader("Expect", "100-continue")
+        connection.endheaders()
+        interim = connection.sock.recv(1000)
+        server.process.send_signal(number)
+        while not refuses_connections(server.address):
+            assert server.process.poll() is None
+        connection.send(body)
+        with connection.getresponse() as response:
+            status = response.status
+            answer = json.loads(response.read())
+        connection.close()
+        exit_status = server.ended()
+
+        assert interim.startswith(b"HTTP/1.1 100")
+        assert status == 200
+        assert answer["outputs"][0]["shape"] == [1, 3]
+        assert exit_status == 0
+        assert "Traceback" not in server.log
+        assert server.log.rstrip().endswith("stopped")
+
+
+def test_idle_server_ends_at_once(running: Launch, one_model: Path) -> None:
+    with running(one_model) as server:
+        assert server.stop(signal.SIGTERM) == 0
+        assert "Traceback" not in server.log
+
+
+def test_signal_while_models_load_ends_the_server(launched: Launch, repository: Path) -> None:
+    with launched(repository) as server:
+        server.wait_for("listens on")
+        exit_status = server.stop(signal.SIGTERM)
+
+        assert exit_status in {0, -signal.SIGTERM}  # the latter before the handler is there
+        assert "Traceback" not in server.log
+
+
+def test_repository_without_a_usable_model_is_live_and_not_ready(running: Launch, tmp_path: Path) -> None:
+    (tmp_path / "broken" / "1").mkdir(parents=True)
+    (tmp_path / "broken" / "1" / "model.onnx").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+
+    with running(tmp_path) as server:
+        live, ready = server.get("/v2/health/live"), server.get("/v2/health/ready")
+        index = {entry["name"]: entry for entry in server.http.post(f"{server.url}/v2/repository/index").json()}
+
+        assert live.status_code == 200
+        assert ready.status_code == 503
+        assert index["broken"]["state"] == index["empty"]["state"] == "UNAVAILABLE"
+        assert "holds no version" in index["empty"]["reason"]
+        assert server.stop() == 0
+
+
+def test_model_with_a_wrong_configuration_is_unavailable(running: Launch, one_model: Path) -> None:
+    (one_model / "affine" / "model.toml").write_text("[batching]\nmax_batch = 8", encoding="utf-8")
+
+    with running(one_model) as server:
+        (entry,) = server.http.post(f"{server.url}/v2/repository/index").json()
+
+        assert entry["state"] == "UNAVAILABLE"
+        assert "unknown field `max_batch`" in entry["reason"]
+
+
+def test_bare_graph_is_served_under_a_given_name(
+    running: Launch, tmp_path: Path, graphs: Any, save: Callable[..., Path], good_request: dict[str, Any]
+) -> None:
+    save(graphs.affine(), tmp_path)
+
+    with running(tmp_path, "--model-name", "given") as server:
+        assert server.infer("given", good_request).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("toml", "statuses"),
+    [
+        pytest.param("", [200], id="there is room"),
+        pytest.param("[batching]\nmax_queue_size = 1\nmax_batch_size = 1", [200, 503], id="little room"),
+    ],
+)
+def test_full_queue_is_a_503_with_retry_after(
+    toml: str,
+    statuses: list[int],
+    running: Launch,
+    tmp_path: Path,
+    graphs: Any,
+    save: Callable[..., Path],
+    good_request: dict[str, Any],
+) -> None:
+    """The model works on the first request when the others arrive."""
+    save(graphs.slow(), tmp_path / "slow" / "1")
+    (tmp_path / "slow" / "model.toml").write_text(toml, encoding="utf-8")
+    with running(tmp_path) as server:
+        connections = [http.client.HTTPConnection(*server.address, timeout=60) for _ in range(16)]
+        for connection in connections:
+            connection.request("POST", "/v2/models/slow/infer", json.dumps(good_request))
+        responses = [connection.getresponse() for connection in connections]
+        answers = [json.loads(response.read()) for response in responses]
+        for connection in connections:
+            connection.close()
+
+        assert sorted({response.status for response in responses}) == statuses
+        for response, answer in zip(responses, answers, strict=True):
+            if response.status == 503:
+                assert response.headers["retry-after"] == "1"
+                assert answer["code"] == "queue_full"
+        rejected = sum(response.status == 503 for response in responses)
+        assert server.metric("axon_inference_requests_total", model="slow", outcome="rejected") == rejected
+
+
+def one_line(server: Any) -> str:
+    """Return the only line that the process has written, after its end with status 1."""
+    assert server.ended() == 1
+    (line,) = server.log.splitlines()
+    assert line.startswith("axon: ")
+    return str(line)
+
+
+def test_port_in_use_is_one_line(launched: Launch, one_model: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with launched(one_model, "--port", str(port)) as server:
+            assert f"Cannot listen on 127.0.0.1 port {port}: Address already in use" in one_line(server)
+
+
+def test_host_that_does_not_exist_is_one_line(launched: Launch, one_model: Path) -> None:
+    with launched(one_model, "--host", "no.such.host.invalid") as server:
+        assert "Cannot listen on no.such.host.invalid" in one_line(server)
+
+
+def test_missing_repository_is_one_line(launched: Launch, tmp_path: Path) -> None:
+    with launched(tmp_path / "nowhere") as server:
+        assert "nowhere is not a directory" in one_line(server)
+
+
+def test_wrong_setting_is_one_line(launched: Launch, one_model: Path) -> None:
+    with launched(one_model, AXON_MAX_BODY_SIZE="much") as server:
+        assert "Setting 'max_body_size' in the environment is 'much'" in one_line(server)
+
+
+def test_unknown_provider_makes_the_model_unavailable(running: Launch, one_model: Path) -> None:
+    with running(one_model, "--provider", "Nonsense") as server:
+        assert server.get("/v2/health/ready").status_code == 503
+        assert "The execution provider Nonsense is not in the installed onnxruntime" in server.log
+
+
+LOADED_MODULES = """
+import asyncio, sys
+from pathlib import Path
+import service.cli
+from service.app import create_app
+from service.settings import Settings
+
+async def live():
+    app = create_app(Settings(repository=Path(sys.argv[1])))
+    async with app.lifespan():
+        await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_coro().__name__ == "load_all"))
+
+asyncio.run(live())
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def test_service_loads_no_module_of_training(one_model: Path) -> None:
+    """Shown after the application has loaded and served a model."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOADED_MODULES, str(one_model)], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.split()
+
+    assert {"service", "onnxruntime", "litestar"} <= set(loaded)
+    assert {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "training"}.isdisjoint(loaded)

@@ -1,0 +1,101 @@
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.app import create_app
+from service.settings import Settings
+
+METHODS = {"get", "post", "put", "delete"}
+ALIAS = "/schema/openapi.json"  # where Litestar applications usually have it
+
+
+@pytest.fixture(scope="module")
+def document(server: Any) -> dict[str, Any]:
+    """Return the document as the server gives it."""
+    answer: dict[str, Any] = server.get("/openapi.json").json()
+    return answer
+
+
+def nodes(value: Any) -> Iterator[Any]:
+    yield value
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from nodes(inner)
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method in METHODS & item.keys():
+            yield path, method, item[method]
+
+
+def test_document_says_what_it_is(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    assert document["info"]["title"] == "Axon"
+    assert document["info"]["version"]
+
+
+def test_document_is_also_where_litestar_has_it(document: dict[str, Any], server: Any) -> None:
+    assert server.get(ALIAS).json() == document
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    references = {node["$ref"] for node in nodes(document) if isinstance(node, dict) and "$ref" in node}
+
+    assert references
+    for reference in references:
+        target: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            target = target[part]
+        assert target["type"] == "object"
+
+
+def test_every_operation_has_a_summary_and_described_answers(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        assert operation["summary"], (path, method)
+        assert "200" in operation["responses"]
+        for answer in operation["responses"].values():
+            assert answer["description"]
+            assert answer["content"]
+
+
+def test_every_parameter_of_a_path_is_described(document: dict[str, Any]) -> None:
+    for path, item in document["paths"].items():
+        assert [parameter["name"] for parameter in item.get("parameters", [])] == re.findall(r"\{(\w+)\}", path)
+
+
+def test_every_route_of_the_application_is_described(document: dict[str, Any], tmp_path: Path) -> None:
+    """The mount below /v2/models is described by the paths in it."""
+    app = create_app(Settings(repository=tmp_path))
+    described = {(path, method.upper()) for path, method, _operation in operations(document)}
+
+    for route in app.routes:
+        for method in {"GET", "POST"} & set(getattr(route, "methods", ())):
+            assert (route.path, method) in described or route.path in {ALIAS, "/v2/models"}
+    assert {path for path, _method in described if path.startswith("/v2/models")} == {
+        "/v2/models",
+        *(
+            f"/v2/models/{{model_name}}{version}{action}"
+            for version in ("", "/versions/{model_version}")
+            for action in ("", "/ready", "/infer")
+        ),
+    }
+
+
+def test_every_described_path_exists(document: dict[str, Any], server: Any) -> None:
+    for path, method, _operation in operations(document):
+        url = server.url + path.format(model_name="affine", model_version="1")
+
+        assert server.http.request(method, url, json={}).status_code not in {404, 405}, path
+
+
+def test_examples_are_accepted(document: dict[str, Any], server: Any) -> None:
+    content = document["paths"]["/v2/models/{model_name}/infer"]["post"]["requestBody"]["content"]
+    examples = content["application/json"]["examples"]
+
+    assert {"affine", "summed", "strings", "picture"} <= examples.keys()
+    for name, example in examples.items():
+        assert server.infer(name, example["value"]).status_code == 200, name

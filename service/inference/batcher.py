@@ -5,22 +5,22 @@ which arrived together run together. Everything but the runs happens on the even
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final, Protocol
 
 import numpy as np
 
-from service.errors import ModelFailed, QueueFull, ShuttingDown
-from service.inference.batch import chunks, join, merge, split
+from service.errors import QueueFull, ShuttingDown
+from service.inference.batch import chunks, join
 from service.inference.entry import Entry
+from service.inference.execution import Execution, Outcome, Run
 from service.inference.queue import EntryQueue
 from service.inference.worker import Worker
 from service.repository.configuration import Batching
 
 Array = np.ndarray[Any, Any]
-Run = Callable[[Sequence[Array]], list[Array]]
 
 
 class RunObserver(Protocol):
@@ -45,14 +45,16 @@ class _Job:
     reason: str
 
 
-_Outcomes = list[list[Array] | Exception]
+# Waking a thread and being woken by it costs the event loop about this much; a shorter run is done by the loop itself.
+_HAND_OVER_SECONDS: Final = 100e-6
 
 
 class Batcher:
     """Queue and workers of one model version.
 
     `run` takes one array per input and gives one per output; it is called on a worker's thread, one call at a time per worker.
-    With `merge_requests` False every request is a run of its own, whatever its rows. Must be made on a running event loop.
+    With `merge_requests` False every request is a run of its own, whatever its rows. `steady` says that the time of a run follows from
+    its rows: then runs that are known to be brief happen on the event loop itself. Must be made on a running event loop.
     """
 
     def __init__(
@@ -64,19 +66,20 @@ class Batcher:
         batching: Batching,
         observer: RunObserver,
         merge_requests: bool = True,
+        steady: bool = False,
         workers: int = 1,
     ) -> None:
-        self._run = run
+        self._execute = Execution(run, name=name, version=version, merged=merge_requests)
         self._name: Final = name
-        self._version: Final = version
         self._batching: Final = batching
         self._observer = observer
         self._max_batch_size: Final = batching.max_batch_size if merge_requests else 1
         self._merge_requests: Final = merge_requests
+        self._steady: Final = steady
         self._loop = asyncio.get_running_loop()
         self._queue = EntryQueue(max_size=batching.max_queue_size)
         self._workers = [
-            Worker(self._execute, self._finished, loop=self._loop, name=f"axon-{name}-{version}-{index}")
+            Worker(self._run_job, self._finished, loop=self._loop, name=f"axon-{name}-{version}-{index}")
             for index in range(workers)
         ]
         self._idle = list(self._workers)
@@ -143,8 +146,20 @@ class Batcher:
         self._dispatch_scheduled = False
         while self._idle and (due := self._next_due()) is not None:
             head, reason = due
-            if entries := self._queue.take(head.key, max_rows=self._max_batch_size):
+            entries = self._queue.take(head.key, max_rows=self._max_batch_size)
+            if not entries:
+                continue
+            if self._is_brief(entries):
+                self._resolve(entries, self._execute(entries), reason)
+            else:
                 self._idle.pop().submit(_Job(entries, reason))
+
+    def _is_brief(self, entries: Sequence[Entry]) -> bool:
+        """Whether handing the batch to a worker would take longer than running it here."""
+        if not self._steady:
+            return False
+        expected = self._execute.expected_seconds(sum(entry.rows for entry in entries))
+        return expected is not None and expected < _HAND_OVER_SECONDS
 
     def _next_due(self) -> tuple[Entry, str] | None:
         """Return the head of the next batch and why it is to start now; None, with a timer set, if it shall wait."""
@@ -166,34 +181,17 @@ class Batcher:
         self._timer = self._loop.call_later(remaining, self._dispatch)
         return None
 
-    def _execute(self, job: _Job) -> _Outcomes:
-        """On the worker's thread: run the batch; if it fails, each entry alone, so that only the guilty one gets the error."""
-        outcomes = self._run_together(job.entries)
-        if len(job.entries) > 1 and isinstance(outcomes[0], Exception):
-            return [outcome for entry in job.entries for outcome in self._run_together([entry])]
-        return outcomes
+    def _run_job(self, job: _Job) -> list[Outcome]:
+        return self._execute(job.entries)
 
-    def _run_together(self, entries: list[Entry]) -> _Outcomes:
-        rows = [entry.rows for entry in entries]
-        started_at = perf_counter()
-        outcomes: _Outcomes
-        try:
-            outputs = self._run(merge([entry.inputs for entry in entries]))
-            outcomes = list(split(outputs, rows)) if self._merge_requests else [outputs]
-        except Exception as error:  # noqa: BLE001 -- whatever went wrong, every caller gets an answer
-            outcomes = [ModelFailed(self._name, self._version, str(error) or type(error).__name__)] * len(rows)
-        compute_seconds = perf_counter() - started_at
-        for entry in entries:
-            entry.queue_seconds = started_at - entry.enqueued_at
-            entry.compute_seconds = compute_seconds
-            entry.run_rows = sum(rows)
-        return outcomes
-
-    def _finished(self, worker: Worker[_Job, _Outcomes], job: _Job, outcomes: _Outcomes) -> None:
+    def _finished(self, worker: Worker[_Job, list[Outcome]], job: _Job, outcomes: list[Outcome]) -> None:
         self._idle.append(worker)
         self._dispatch()  # first the next batch, then the answers: the session is never idle while someone waits
-        for entry, outcome in zip(job.entries, outcomes, strict=True):
-            entry.finish(outcome)
-        self._observer.ran(job.entries, reason=job.reason)
+        self._resolve(job.entries, outcomes, job.reason)
         if self._closing and not self._queue.rows and len(self._idle) == len(self._workers):
             self._emptied.set()
+
+    def _resolve(self, entries: Sequence[Entry], outcomes: Sequence[Outcome], reason: str) -> None:
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            entry.finish(outcome)
+        self._observer.ran(entries, reason=reason)

@@ -58,6 +58,7 @@ class ServedModel:
         self.signature = loaded.signature
         self.loaded = loaded
         self._observer = observer
+        self._free_axes = any(-1 in spec.shape[1:] for spec in loaded.signature.inputs)
         self._batcher = Batcher(
             loaded.session.run,
             name=loaded.name,
@@ -65,10 +66,10 @@ class ServedModel:
             batching=loaded.configuration.batching,
             observer=observer,
             merge_requests=loaded.batched,
+            steady=not self._free_axes,
         )
         observer.watch_pending(lambda: self._batcher.pending_rows)
         self._rows_count = loaded.signature.has_batch_axis
-        self._free_axes = any(-1 in spec.shape[1:] for spec in loaded.signature.inputs)
 
     async def infer(self, inputs: Mapping[str, Array], requested_outputs: Sequence[str] = ()) -> Answer:
         """Answer one request of any number of rows.

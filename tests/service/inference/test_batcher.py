@@ -276,6 +276,35 @@ async def test_model_that_cannot_merge_does_not_wait_for_a_delay(bench: MakeBenc
     assert await (await one.call(1)) == [10]
 
 
+async def test_steady_brief_runs_need_no_worker(bench: MakeBench) -> None:
+    threads: list[int] = []
+
+    def run(inputs: Any) -> list[Any]:
+        threads.append(threading.get_ident())
+        return [inputs[0] * 10]
+
+    one = bench(run=run, steady=True)
+    for _ in range(50):
+        assert await (await one.call(1)) == [10]
+
+    assert threads[0] != threading.get_ident()
+    assert threads[-1] == threading.get_ident()
+
+
+async def test_runs_of_any_length_leave_the_event_loop_free(bench: MakeBench) -> None:
+    threads: set[int] = set()
+
+    def run(inputs: Any) -> list[Any]:
+        threads.add(threading.get_ident())
+        return [inputs[0] * 10]
+
+    one = bench(run=run)
+    for _ in range(50):
+        await (await one.call(1))
+
+    assert threading.get_ident() not in threads
+
+
 async def test_workers_run_at_the_same_time(bench: MakeBench) -> None:
     one = bench(workers=2)
     one.model.hold()

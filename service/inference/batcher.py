@@ -53,8 +53,8 @@ class Batcher:
     """Queue and workers of one model version.
 
     `run` takes one array per input and gives one per output; it is called on a worker's thread, one call at a time per worker.
-    With `merge_requests` False every request is a run of its own, whatever its rows. `steady` says that the time of a run follows from
-    its rows: then runs that are known to be brief happen on the event loop itself. Must be made on a running event loop.
+    With `merge_requests` False every request is a run of its own, whatever its rows. `steady` says that the time of a run follows
+    from its rows: then runs that are known to be brief happen on the event loop. Must be made on a running event loop.
     """
 
     def __init__(

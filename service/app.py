@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 from litestar import Litestar
 
 from service import __version__
+from service.lifecycle import Lifecycle
 from service.observability.metrics import Metrics
 from service.registry import Registry
 from service.routes import errors, health, metrics, openapi, repository
 from service.routes.models import ModelRoutes
 from service.settings import Settings
+from service.watching import SETTLE_SECONDS, watch
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -20,23 +22,34 @@ def create_app(settings: Settings) -> Litestar:
     It answers from the first moment on: live while models load, ready once the repository is loaded and a model serves.
     """
     measured = Metrics(server_version=__version__)
-    registry = Registry(settings.repository, model_name=settings.model_name, provider=settings.provider, observer=measured)
+    registry = Registry()
+    lifecycle = Lifecycle(
+        registry,
+        settings.repository,
+        model_name=settings.model_name,
+        provider=settings.provider,
+        settle_seconds=SETTLE_SECONDS if settings.model_control == "watch" else 0.0,
+        observer=measured,
+    )
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        loading = asyncio.create_task(registry.load_all())
+        if settings.model_control == "watch":
+            keeping = asyncio.create_task(watch(lifecycle, settings.repository, interval=settings.watch_interval))
+        else:
+            keeping = asyncio.create_task(lifecycle.load_all())
         try:
             yield
         finally:
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
-            await registry.close()
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+            await lifecycle.close()
 
     return Litestar(
         route_handlers=[
             ModelRoutes(registry, max_body_size=settings.max_body_size).handler(),
             *health.handlers(registry),
-            *repository.handlers(registry),
+            *repository.handlers(registry, lifecycle if settings.model_control == "explicit" else None),
             *metrics.handlers(measured),
             *openapi.handlers(registry),
         ],

@@ -45,6 +45,7 @@ def axon() -> None:
 @click.option("--port", type=int, help="TCP port; 0 takes a free one.  [default: 8000]")
 @click.option("--model-name", help="Name of the model if REPOSITORY is a single one.")
 @click.option("--provider", help="Execution provider of onnxruntime.  [default: auto]")
+@click.option("--model-control", help="static, watch or explicit.  [default: static]")
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 def serve(**overrides: Any) -> None:  # noqa: ANN401 -- the options, as they are
     """Serve the models of REPOSITORY (default: models) over HTTP.

@@ -5,6 +5,7 @@ AxonError
 │   ├── MalformedBody           not JSON, or not the protocol's shape
 │   ├── SignatureMismatch       a tensor does not fit the model's signature
 │   └── InvalidName             a model or version name that cannot exist
+├── Forbidden 403                not allowed on this server
 ├── NotFound 404
 │   ├── ModelNotFound
 │   └── VersionNotFound
@@ -60,6 +61,13 @@ class InvalidName(InvalidRequest):
     """A name that no model or version can have."""
 
     code = "invalid_name"
+
+
+class Forbidden(AxonError):
+    """The call exists, but this server does not allow it."""
+
+    status = 403
+    code = "forbidden"
 
 
 class NotFound(AxonError):

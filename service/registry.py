@@ -1,20 +1,11 @@
 """The models in memory: which versions there are, in which state, and which one answers a request."""
 
-import asyncio
-import logging
 from enum import StrEnum
-from pathlib import Path
-from time import perf_counter
-from typing import Protocol
 
 import msgspec
 
-from service.errors import AxonError, ModelNotFound, ModelNotReady, VersionNotFound
-from service.inference.loading import load
-from service.inference.served_model import LoadedModel, ModelObserver, ServedModel
-from service.repository.layout import ModelDirectory, find_models
-
-logger = logging.getLogger("axon.registry")
+from service.errors import ModelNotFound, ModelNotReady, VersionNotFound
+from service.inference.served_model import ServedModel
 
 
 class State(StrEnum):
@@ -35,124 +26,116 @@ class VersionStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
-class RegistryObserver(Protocol):
-    """Is told of loads and states."""
+class _Model:
+    """What is known of one model: its versions that serve, the status of all, the labels, and whether readiness needs it."""
 
-    def model(self, name: str, version: int) -> ModelObserver:
-        """Return the observer of a version that starts to serve."""
-
-    def state_changed(self, status: VersionStatus) -> None:
-        """Report the state that a version has now."""
-
-    def load_ended(self, name: str, *, seconds: float, failed: bool) -> None:
-        """Report that the loading of a version has ended, well or not."""
+    def __init__(self) -> None:
+        self.serving: dict[int, ServedModel] = {}
+        self.newest: ServedModel | None = None
+        self.statuses: dict[str, VersionStatus] = {}
+        self.labels: dict[str, int] = {}
+        self.required = False
 
 
 class Registry:
-    """Loads the newest version of every model of a repository and finds the one that a request means.
+    """Finds the model version that a request means. Belongs to the event loop; lifecycle.py decides what is in it."""
 
-    Belongs to the event loop; loading itself happens on threads, one version at a time.
-    """
-
-    def __init__(self, root: Path, *, model_name: str | None, provider: str, observer: RegistryObserver) -> None:
-        self._root = root
-        self._model_name = model_name
-        self._provider = provider
-        self._observer = observer
-        self._served: dict[str, dict[int, ServedModel]] = {}
-        self._statuses: dict[str, VersionStatus] = {}
+    def __init__(self) -> None:
+        self._models: dict[str, _Model] = {}
         self._complete = False
 
     @property
     def ready(self) -> bool:
-        """Whether the start is over and at least one model serves."""
-        return self._complete and bool(self._served)
+        """Whether the start is over, some model serves, and so does every model that readiness needs."""
+        models = self._models.values()
+        return (
+            self._complete and any(model.serving for model in models) and all(model.serving for model in models if model.required)
+        )
 
-    async def load_all(self) -> None:
-        """Load every model. One that cannot be loaded is logged and kept in the index, and stops no other."""
-        try:
-            models = await asyncio.to_thread(find_models, self._root, model_name=self._model_name)
-        except (AxonError, OSError):
-            logger.exception("cannot read the model repository %s", self._root)
-            models = []
-        for model in models:
-            await self._load_newest(model)
-        self._complete = True
-        logger.info("%d of %d models ready in %s", len(self._served), len(models), self._root)
-
-    def get(self, name: str, version: str | None = None) -> ServedModel:
-        """Return the model version that a request means; without a version the newest that is ready.
+    def get(self, name: str, version: str | None = None, label: str | None = None) -> ServedModel:
+        """Return the model version that a request means: the one given, the one labelled, else the newest that serves.
 
         Raises ModelNotFound, VersionNotFound or ModelNotReady.
         """
-        versions = self._served.get(name)
-        if versions is None:
-            raise self._absent(name)
+        model = self._models.get(name)
+        if model is None:
+            raise ModelNotFound(name, self._models)
+        if model.newest is None:
+            raise self._not_ready(name, model)
+        if label is not None:
+            number = model.labels.get(label)
+            if number not in model.serving:
+                raise VersionNotFound(name, label, model.serving)
+            return model.serving[number]
         if version is None:
-            return versions[max(versions)]
+            return model.newest
         number = int(version) if version.isascii() and version.isdecimal() else None
-        if number not in versions:
-            raise VersionNotFound(name, version, versions)
-        return versions[number]
+        if number not in model.serving:
+            raise VersionNotFound(name, version, model.serving)
+        return model.serving[number]
 
     def index(self) -> list[VersionStatus]:
-        """List every model version that the registry knows of."""
-        return list(self._statuses.values())
+        """List every model version that is known, and models without any."""
+        return [status for _, model in sorted(self._models.items()) for status in model.statuses.values()]
 
     def served(self) -> list[ServedModel]:
-        """List the model versions that are ready."""
-        return [model for versions in self._served.values() for model in versions.values()]
+        """List the model versions that serve."""
+        return [served for model in self._models.values() for served in model.serving.values()]
 
     def versions(self, name: str) -> list[int]:
-        """List the ready versions of a model, oldest first."""
-        return sorted(self._served.get(name, ()))
+        """List the versions of a model that serve, oldest first."""
+        return sorted(self._models[name].serving) if name in self._models else []
 
-    async def close(self) -> None:
-        """Finish what was accepted and unload everything."""
-        self._complete = False
-        served = self.served()
-        for model in served:
-            self._set_status(VersionStatus(model.name, State.UNLOADING, str(model.version)))
-        await asyncio.gather(*(model.close() for model in served))
-        self._served.clear()
+    def labels(self, name: str) -> dict[str, int]:
+        """Return the labels of a model whose versions serve."""
+        model = self._models[name]
+        return {label: number for label, number in model.labels.items() if number in model.serving}
 
-    async def _load_newest(self, model: ModelDirectory) -> None:
-        if not model.versions:
-            reason = f"{model.path} holds no version: a directory such as {model.path.name}/1 with a model.onnx in it"
-            self._fail(VersionStatus(model.name, State.UNAVAILABLE, reason=reason))
-            return
-        version = max(model.versions)
-        self._set_status(VersionStatus(model.name, State.LOADING, str(version)))
-        started_at = perf_counter()
-        try:
-            loaded = await asyncio.to_thread(load, model, version, provider=self._provider)
-        except Exception as error:  # noqa: BLE001 -- whatever is wrong with one model, the others are served
-            self._fail(VersionStatus(model.name, State.UNAVAILABLE, str(version), _reason(error)))
-            self._observer.load_ended(model.name, seconds=perf_counter() - started_at, failed=True)
-            return
-        self._serve(loaded)
-        self._observer.load_ended(model.name, seconds=perf_counter() - started_at, failed=False)
+    def names(self) -> list[str]:
+        """List the models that are known, serving or not."""
+        return list(self._models)
 
-    def _serve(self, loaded: LoadedModel) -> None:
-        served = ServedModel(loaded, self._observer.model(loaded.name, loaded.version))
-        self._served[loaded.name] = {loaded.version: served}
-        self._set_status(VersionStatus(loaded.name, State.READY, str(loaded.version)))
-        logger.info("model %s version %d ready on %s", loaded.name, loaded.version, loaded.session.providers[0])
+    def set_complete(self, *, complete: bool) -> None:
+        """Say whether the models of the start are all in; before that, and while shutting down, the server is not ready."""
+        self._complete = complete
 
-    def _fail(self, status: VersionStatus) -> None:
-        self._set_status(status)
-        logger.error("model %s %s is unavailable: %s", status.name, status.version or "(no version)", status.reason)
+    def set_status(self, status: VersionStatus) -> None:
+        """Note the state of a version, making the model known."""
+        statuses = self._models.setdefault(status.name, _Model()).statuses
+        if status.version:
+            statuses.pop("", None)
+        statuses[status.version] = status
 
-    def _set_status(self, status: VersionStatus) -> None:
-        self._statuses[status.name] = status
-        self._observer.state_changed(status)
+    def configure(self, name: str, *, labels: dict[str, int], required: bool) -> None:
+        """Set what model.toml says of a model."""
+        model = self._models.setdefault(name, _Model())
+        model.labels = labels
+        model.required = required
 
-    def _absent(self, name: str) -> ModelNotFound | ModelNotReady:
-        status = self._statuses.get(name)
-        if status is None:
-            return ModelNotFound(name, self._statuses)
-        return ModelNotReady(name, status.state, status.reason)
+    def admit(self, served: ServedModel) -> ServedModel | None:
+        """Let a version answer requests; return what served under its number before."""
+        model = self._models.setdefault(served.name, _Model())
+        before = model.serving.get(served.version)
+        model.serving[served.version] = served
+        model.newest = model.serving[max(model.serving)]
+        return before
 
+    def withdraw(self, name: str, version: int) -> ServedModel:
+        """Take a version out of the way of requests and return it; the next older one takes its place as the newest."""
+        model = self._models[name]
+        served = model.serving.pop(version)
+        model.newest = model.serving[max(model.serving)] if model.serving else None
+        return served
 
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, AxonError) else f"{type(error).__name__}: {error}"
+    def forget_version(self, name: str, version: str) -> None:
+        """Drop the status of a version that is gone."""
+        self._models[name].statuses.pop(version, None)
+
+    def forget(self, name: str) -> None:
+        """Drop a model that is gone; none of its versions may serve."""
+        del self._models[name]
+
+    @staticmethod
+    def _not_ready(name: str, model: _Model) -> ModelNotReady:
+        status = max(model.statuses.values(), key=lambda status: int(status.version or 0), default=None)
+        return ModelNotReady(name, status.state if status else State.UNAVAILABLE, status.reason if status else "")

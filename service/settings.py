@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
 
@@ -13,6 +13,7 @@ from service.observability.logging import Level
 
 FILE_NAME: Final = "axon.toml"
 PREFIX: Final = "AXON_"
+ModelControl = Literal["static", "watch", "explicit"]
 # Kubernetes describes Services in the environment: for one called `axon`, AXON_PORT=tcp://..., AXON_SERVICE_HOST and others.
 _SERVICE_LINK = re.compile(r"AXON_(.*_)?(SERVICE_(HOST|PORT.*)=|PORT_\d+_(TCP|UDP|SCTP).*=|PORT=(tcp|udp|sctp)://).*")
 
@@ -25,6 +26,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: address to listen on; loopback unless set otherwise.
     port: TCP port; 0 takes a free one.
     provider: execution provider of onnxruntime, or `auto`.
+    model_control: what changes models after the start: `static` nothing, `watch` the repository, `explicit` load and unload calls.
+    watch_interval: how often a watched repository is looked at where file-system events do not come, in seconds.
     log_level: debug, info, warning or error.
     max_body_size: largest request body, in bytes.
     shutdown_timeout: how long requests in flight may take after SIGTERM, in seconds.
@@ -35,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
     provider: str = "auto"
+    model_control: ModelControl = "static"
+    watch_interval: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     log_level: Level = "info"
     max_body_size: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
     shutdown_timeout: Annotated[int, msgspec.Meta(ge=0)] = 30

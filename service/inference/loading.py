@@ -15,15 +15,14 @@ from service.repository.samples import Samples
 from service.repository.signature import Signature
 
 
-def load(model: ModelDirectory, version: int, *, provider: str) -> LoadedModel:
+def load(model: ModelDirectory, version: int, configuration: ModelConfiguration, *, provider: str) -> LoadedModel:
     """Verify the files of a version, load the graph, compare it with the manifest, replay the samples and warm up.
 
     Raises ConfigurationError or ModelLoadError with what is wrong and how to mend it.
     """
     directory = model.versions[version]
-    configuration = ModelConfiguration.read(model.path)
     manifest = _manifest(directory)
-    wanted = providers.resolve(provider)
+    wanted = providers.resolve(configuration.provider or provider)
     session = Session(_graph(directory), threads=configuration.intra_op_threads or available_cpus(), providers=wanted)
     providers.checked(wanted, session.providers)
     signature = manifest.signature.checked_against(session.signature) if manifest else session.signature

@@ -4,6 +4,7 @@ Labels are `model` and `version` of models that are loaded, never text of a clie
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from prometheus_client import (
     CollectorRegistry,
@@ -70,6 +71,11 @@ class Metrics:
         """Count a failed load and note how long it took."""
         self.load_failures.labels(name).inc(failed)
         self.load_seconds.labels(name).set(seconds)
+
+    def unloaded(self, name: str, version: int) -> None:
+        """Let go of a version that was taken down; its counters stay."""
+        with suppress(KeyError):  # never loaded, or taken down twice
+            self.pending_rows.remove(name, str(version))
 
     def exposition(self) -> bytes:
         """Return the Prometheus text format."""

@@ -1,6 +1,7 @@
 """`model.toml`: how one model is to be served, written by a person or a tool, beside its versions."""
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -28,14 +29,59 @@ class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     max_queue_delay: Seconds = 0.0
 
 
+class Latest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="policy", tag="latest"):
+    """Serve the newest `count` versions that can be loaded."""
+
+    count: Positive = 1
+
+    def candidates(self, available: Iterable[int]) -> list[int]:
+        """Order the versions by preference: the newest first."""
+        return sorted(available, reverse=True)
+
+
+class All(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="policy", tag="all"):
+    """Serve every version."""
+
+    @property
+    def count(self) -> int:
+        """No limit."""
+        return 2**31
+
+    def candidates(self, available: Iterable[int]) -> list[int]:
+        """Order the versions by preference: the newest first."""
+        return sorted(available, reverse=True)
+
+
+class Specific(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="policy", tag="specific"):
+    """Serve the versions of `numbers`, those of them that are there."""
+
+    numbers: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)]
+
+    @property
+    def count(self) -> int:
+        """All that are named."""
+        return len(self.numbers)
+
+    def candidates(self, available: Iterable[int]) -> list[int]:
+        """Order the versions by preference: the newest first."""
+        return sorted(set(self.numbers) & set(available), reverse=True)
+
+
 class ModelConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The content of `model.toml`. Every key may be left out.
 
+    `provider` is an execution provider of onnxruntime by its name, or `auto`; unset, the server's setting holds.
     `intra_op_threads` is the number of threads that work on one run; unset, it follows from the CPUs of the process.
+    `labels` are names that stand for versions in a request, `stable = 3` for example.
+    With `required`, the server is not ready as long as this model does not serve.
     """
 
     batching: Batching = Batching()
+    versions: Latest | All | Specific = Latest()
+    labels: dict[str, Positive] = {}
+    provider: str | None = None
     intra_op_threads: Positive | None = None
+    required: bool = False
 
     @classmethod
     def read(cls, model_directory: Path) -> Self:

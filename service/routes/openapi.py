@@ -53,6 +53,8 @@ def document(served: list[ServedModel]) -> dict[str, Any]:
             models.PATH: {"get": _operation("Names of the models that are ready", _ref("ModelList"))},
             **model_paths,
             repository.INDEX_PATH: {"post": _index_operation()},
+            _plain(repository.LOAD_PATH): _control_operation("Load a model, or load it again after a change", "load"),
+            _plain(repository.UNLOAD_PATH): _control_operation("Take a model down after what it has accepted", "unload"),
             metrics.METRICS_PATH: {"get": {"summary": "Prometheus metrics", "responses": {"200": _text_answer()}}},
             PATHS[0]: {"get": _operation("This document", {"type": "object"})},
         },
@@ -82,6 +84,16 @@ def _index_operation() -> dict[str, Any]:
         **_operation("Every model version with its state", {"type": "array", "items": _ref("VersionStatus")}, (400,)),
         "requestBody": {"required": False, "content": {"application/json": {"schema": schema}}},
     }
+
+
+def _control_operation(summary: str, verb: str) -> dict[str, Any]:
+    done = _object(("name", verb), name=_STRING, **{verb: {"type": "boolean"}})
+    return {"parameters": [_NAME], "post": _operation(summary, done, (403, 404, 500))}
+
+
+def _plain(path: str) -> str:
+    """Return a path template of the framework as OpenAPI writes it, without the type of its parameters."""
+    return path.replace(":str}", "}")
 
 
 def _ready_operation() -> dict[str, Any]:
@@ -132,10 +144,11 @@ _NAME: Final = {"name": "model_name", "in": "path", "required": True, "schema": 
 _VERSION: Final = {"name": "model_version", "in": "path", "required": True, "schema": _STRING}
 _ERRORS: Final = {
     400: "The request is malformed or does not fit the signature of the model",
+    403: "Not allowed on this server",
     404: "Unknown model or version",
     413: "The body is too large",
     415: "Unsupported Content-Encoding",
-    500: "The model failed",
+    500: "The model failed, or could not be loaded",
     503: "The queue is full, or the model is loading or being unloaded; see Retry-After",
 }
 _SCHEMAS: Final = {

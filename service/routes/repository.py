@@ -1,4 +1,4 @@
-"""`/v2/repository/index`: every model version that the server knows of, with its state and what is wrong with it."""
+"""`/v2/repository/...`: every model version that the server knows of, with its state; loading and unloading."""
 
 from typing import Any
 
@@ -6,10 +6,13 @@ import msgspec
 from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 
-from service.errors import MalformedBody
+from service.errors import Forbidden, MalformedBody
+from service.lifecycle import Lifecycle
 from service.registry import Registry, State, VersionStatus
 
 INDEX_PATH = "/v2/repository/index"
+LOAD_PATH = "/v2/repository/models/{model_name:str}/load"
+UNLOAD_PATH = "/v2/repository/models/{model_name:str}/unload"
 
 
 class IndexRequest(msgspec.Struct, frozen=True):
@@ -18,15 +21,31 @@ class IndexRequest(msgspec.Struct, frozen=True):
     ready: bool = False
 
 
-def handlers(registry: Registry) -> list[HTTPRouteHandler]:
-    """Return the handlers over a registry."""
+def handlers(registry: Registry, lifecycle: Lifecycle | None) -> list[HTTPRouteHandler]:
+    """Return the handlers over a registry; without a lifecycle, loading and unloading are refused."""
 
     @post(INDEX_PATH, status_code=200)
     async def index(request: Request[Any, Any, Any]) -> list[VersionStatus]:
         wanted = _decode(await request.body())
         return [status for status in registry.index() if status.state is State.READY or not wanted.ready]
 
-    return [index]
+    @post(LOAD_PATH, status_code=200)
+    async def load(model_name: str) -> dict[str, str | bool]:
+        await _allowed(lifecycle).load(model_name)
+        return {"name": model_name, "load": True}
+
+    @post(UNLOAD_PATH, status_code=200)
+    async def unload(model_name: str) -> dict[str, str | bool]:
+        await _allowed(lifecycle).unload(model_name)
+        return {"name": model_name, "unload": True}
+
+    return [index, load, unload]
+
+
+def _allowed(lifecycle: Lifecycle | None) -> Lifecycle:
+    if lifecycle is None:
+        raise Forbidden("Loading and unloading by calls is off. Start the server with --model-control explicit.")
+    return lifecycle
 
 
 def _decode(body: bytes) -> IndexRequest:

@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> Litestar:
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
-            await lifecycle.close()
+            await lifecycle.close(patience=settings.shutdown_timeout)
 
     return Litestar(
         route_handlers=[

@@ -18,7 +18,7 @@ COMMANDS_GROUP = "axon.commands"
 
 
 class Commands(click.Group):
-    """The commands of the service and those of other installed packages, which are imported when they are called."""
+    """The commands of the service and those of other installed packages."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List all names, also of commands whose package cannot be imported."""
@@ -29,8 +29,26 @@ class Commands(click.Group):
         if (own := super().get_command(ctx, cmd_name)) is not None:
             return own
         plugin = _plugins().get(cmd_name)
-        command = plugin.load() if plugin else None
+        if plugin is None:
+            return None
+        try:
+            command = plugin.load()
+        except ImportError as error:
+            return _unavailable(plugin, error)
         return command if isinstance(command, click.Command) else None
+
+
+def _unavailable(plugin: EntryPoint, error: ImportError) -> click.Command:
+    """Stand in for a command whose package is broken or incomplete, so that the others work."""
+
+    def fail() -> None:
+        raise CommandUnavailable(f"The command '{plugin.name}' cannot be loaded from {plugin.module}: {error}.")
+
+    return click.Command(plugin.name, callback=fail, short_help="Not available: its package cannot be imported.")
+
+
+class CommandUnavailable(AxonError):
+    """The package of a command cannot be imported."""
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

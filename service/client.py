@@ -135,9 +135,20 @@ def _fitted(array: Array, spec: TensorMetadata, file: Path) -> Array:
     dtype: np.dtype[Any] = to_numpy(spec.datatype)
     if array.dtype.kind not in "biuf" and dtype.kind != "O":
         raise ClientError(f"{file} does not hold numbers; input '{spec.name}' takes {spec.datatype}.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ClientError(f"{file} holds NaN or infinity, which JSON has not.")
     if dtype.kind in "iu":
-        return np.rint(array).astype(dtype)
+        return _integers(array, dtype, file)
     return array.astype(dtype)
+
+
+def _integers(array: Array, dtype: np.dtype[Any], file: Path) -> Array:
+    """Round and cast, refusing what the datatype cannot hold."""
+    whole = np.rint(array) if array.dtype.kind == "f" else array
+    limits = np.iinfo(dtype)
+    if whole.size and (int(whole.min()) < limits.min or int(whole.max()) > limits.max):
+        raise ClientError(f"{file} holds values outside {limits.min} to {limits.max}, the range of the input.")
+    return whole.astype(dtype)
 
 
 def _lines(output: dict[str, Any], labels: list[str], top: int) -> Iterator[str]:

@@ -31,6 +31,7 @@ class AxonError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
+    outcome: ClassVar[str] = "failed"  # of the request, as metrics count it: invalid, rejected or failed
 
     @property
     def headers(self) -> dict[str, str]:
@@ -43,6 +44,7 @@ class InvalidRequest(AxonError):
 
     status = 400
     code = "invalid_request"
+    outcome = "invalid"
 
 
 class MalformedBody(InvalidRequest):
@@ -83,7 +85,7 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"Model '{_shown(name)}' is not known. Known models: {_listing(known)}.")
+        super().__init__(f"Model '{shown(name)}' is not known. Known models: {_listing(known)}.")
 
 
 class VersionNotFound(NotFound):
@@ -94,7 +96,7 @@ class VersionNotFound(NotFound):
     def __init__(self, name: str, version: str, known: Iterable[int]) -> None:
         listing = _listing(str(number) for number in known)
         super().__init__(
-            f"Model '{name}' has no version '{_shown(version)}' in service. Versions in service: {listing}. "
+            f"Model '{name}' has no version '{shown(version)}' in service. Versions in service: {listing}. "
             "Leave the version out to get the newest."
         )
 
@@ -106,7 +108,7 @@ class MethodNotAllowed(AxonError):
     code = "method_not_allowed"
 
     def __init__(self, method: str, path: str, allowed: str) -> None:
-        super().__init__(f"{method} is not allowed on {_shown(path)}. Use {allowed}.")
+        super().__init__(f"{method} is not allowed on {shown(path)}. Use {allowed}.")
         self.allowed = allowed
 
     @property
@@ -132,7 +134,7 @@ class UnsupportedEncoding(AxonError):
     code = "unsupported_encoding"
 
     def __init__(self, encoding: str) -> None:
-        super().__init__(f"Content-Encoding '{_shown(encoding)}' is not supported. Send the body unencoded.")
+        super().__init__(f"Content-Encoding '{shown(encoding)}' is not supported. Send the body unencoded.")
 
 
 class ModelFailed(AxonError):
@@ -150,6 +152,7 @@ class Unavailable(AxonError):
 
     status = 503
     code = "unavailable"
+    outcome = "rejected"
 
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message)
@@ -167,8 +170,8 @@ class ModelNotReady(Unavailable):
     code = "model_not_ready"
 
     def __init__(self, name: str, state: str, reason: str) -> None:
-        because = f": {reason}" if reason else ""
-        super().__init__(f"Model '{name}' is not ready, its state is {state}{because}. Try again later.")
+        because = f": {reason.rstrip('.')}" if reason else ""
+        super().__init__(f"Model '{name}' is not ready, its state is {state}{because}.")
 
 
 class QueueFull(Unavailable):
@@ -187,8 +190,8 @@ class ShuttingDown(Unavailable):
 
     code = "shutting_down"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"Model '{name}' is being unloaded and takes no new requests. Try again.")
+    def __init__(self) -> None:
+        super().__init__("The server or this version of the model is being taken down. Try again.")
 
 
 class ConfigurationError(AxonError):
@@ -221,7 +224,7 @@ def _listing(names: Iterable[str]) -> str:
     return ", ".join(ordered[:_SHOWN_NAMES]) + more
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Client text as it may stand in an answer: printable, and not longer than a line."""
     printable = "".join(character if character.isprintable() else "?" for character in text[: _SHOWN_CHARACTERS + 1])
     return printable if len(printable) <= _SHOWN_CHARACTERS else printable[:_SHOWN_CHARACTERS] + "..."

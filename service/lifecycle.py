@@ -13,7 +13,8 @@ from typing import Protocol
 from service.errors import AxonError, ModelNotFound
 from service.inference.loading import load
 from service.inference.memory import give_back_memory
-from service.inference.served_model import ModelObserver, ServedModel
+from service.inference.served_model import LoadedModel, ModelObserver, ServedModel
+from service.offload import offload
 from service.registry import Registry, State, VersionStatus
 from service.repository.configuration import ModelConfiguration
 from service.repository.fingerprint import Fingerprint, fingerprint, is_settled
@@ -62,6 +63,7 @@ class Lifecycle:
         self._settle_seconds = settle_seconds
         self._observer = observer
         self._changing = asyncio.Lock()
+        self._complete = False
         self._tried: dict[tuple[str, int], Fingerprint] = {}
         self._draining: set[asyncio.Task[None]] = set()
 
@@ -80,8 +82,12 @@ class Lifecycle:
             for model in (models or {}).values():
                 await self._reconcile(model)
             if models is not None:
-                await self._remove_all_but(models)
-            self._registry.set_complete(complete=True)
+                self._remove_all_but(models)
+            if not self._complete:
+                self._complete = True
+                self._registry.set_complete(complete=True)
+                ready = {served.name for served in self._registry.served()}
+                logger.info("%d of %d models ready in %s", len(ready), len(models or ()), self._root)
 
     async def load(self, name: str) -> None:
         """Bring one model to what it should be, trying again what has failed. Raises ModelNotFound, or the reason of a failure."""
@@ -105,15 +111,18 @@ class Lifecycle:
                 self._take_down(self._registry.withdraw(name, number), reason="unloaded")
                 self._tried.pop((name, number), None)
 
-    async def close(self) -> None:
-        """Take everything down, after what was accepted."""
+    async def close(self, *, patience: float) -> None:
+        """Take everything down, after what was accepted, or after `patience` seconds if that takes longer."""
         self._registry.set_complete(complete=False)
         for served in self._registry.served():
             self._take_down(self._registry.withdraw(served.name, served.version), reason="the server stops")
-        await asyncio.gather(*self._draining)
+        if self._draining:
+            _, late = await asyncio.wait(self._draining, timeout=patience)
+            for task in late:
+                task.cancel()
 
     async def _models(self) -> Mapping[str, ModelDirectory]:
-        found = await asyncio.to_thread(find_models, self._root, model_name=self._model_name)
+        found = await offload(find_models, self._root, model_name=self._model_name)
         return {model.name: model for model in found}
 
     async def _reconcile(self, model: ModelDirectory) -> Exception | None:
@@ -144,7 +153,7 @@ class Lifecycle:
 
     async def _ensure(self, model: ModelDirectory, number: int, configuration: ModelConfiguration) -> Exception | None:
         """Load a version unless it was tried already as it is now; return why it does not serve."""
-        seen = await asyncio.to_thread(fingerprint, model, number)
+        seen = await offload(fingerprint, model, number)
         key = (model.name, number)
         if self._tried.get(key) == seen:
             return None
@@ -155,19 +164,22 @@ class Lifecycle:
         started_at = perf_counter()
         failure: Exception | None = None
         try:
-            loaded = await asyncio.to_thread(load, model, number, configuration, provider=self._provider)
+            loaded = await offload(load, model, number, configuration, provider=self._provider)
+            self._serve(loaded)
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with one version, the others serve
             failure = error
             self._fail(model.name, str(number), error, serving=serving)
-        else:
-            served = ServedModel(loaded, self._observer.model(model.name, number))
-            before = self._registry.admit(served)
-            self._set_status(VersionStatus(model.name, State.READY, str(number)))
-            logger.info("model %s version %d ready on %s", model.name, number, loaded.session.providers[0])
-            if before is not None:
-                self._drain(before)
         self._observer.load_ended(model.name, seconds=perf_counter() - started_at, failed=failure is not None)
         return failure
+
+    def _serve(self, loaded: LoadedModel) -> None:
+        """Let a version answer requests, and drain what served under its number before."""
+        before = self._registry.admit(ServedModel(loaded, self._observer.model(loaded.name, loaded.version)))
+        self._set_status(VersionStatus(loaded.name, State.READY, str(loaded.version)))
+        batching = f"batches of up to {loaded.configuration.batching.max_batch_size} rows" if loaded.batched else "no batching"
+        logger.info("model %s version %d ready on %s, %s", loaded.name, loaded.version, loaded.session.providers[0], batching)
+        if before is not None:
+            self._drain(before)
 
     def _keep_only(self, model: ModelDirectory, wanted: list[int]) -> None:
         """Take down the versions that others replace."""
@@ -178,7 +190,7 @@ class Lifecycle:
                 if number not in model.versions:
                     self._registry.forget_version(model.name, str(number))
 
-    async def _remove_all_but(self, models: Mapping[str, ModelDirectory]) -> None:
+    def _remove_all_but(self, models: Mapping[str, ModelDirectory]) -> None:
         for name in self._registry.names():
             if name in models:
                 continue
@@ -205,11 +217,11 @@ class Lifecycle:
             if then is not None and then.name in self._registry.names():
                 self._set_status(then)
         del served
-        await asyncio.to_thread(give_back_memory)
+        await offload(give_back_memory)
 
     def _fail(self, name: str, version: str, error: Exception, *, serving: bool = False) -> None:
         reason = str(error) if isinstance(error, AxonError) else f"{type(error).__name__}: {error}"
-        logger.error("model %s %s cannot be loaded: %s", name, version or "(no version)", reason)
+        logger.error("model %s %s is unavailable: %s", name, version or "(no version)", reason)
         if not serving:
             self._set_status(VersionStatus(name, State.UNAVAILABLE, version, reason))
 

@@ -1,11 +1,14 @@
 """The models in memory: which versions there are, in which state, and which one answers a request."""
 
+import re
 from enum import StrEnum
 
 import msgspec
 
 from service.errors import ModelNotFound, ModelNotReady, VersionNotFound
 from service.inference.served_model import ServedModel
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 class State(StrEnum):
@@ -69,7 +72,7 @@ class Registry:
             return model.serving[number]
         if version is None:
             return model.newest
-        number = int(version) if version.isascii() and version.isdecimal() else None
+        number = int(version) if _NUMBER.fullmatch(version) else None
         if number not in model.serving:
             raise VersionNotFound(name, version, model.serving)
         return model.serving[number]

@@ -13,6 +13,8 @@ import uvloop
 from service import __version__
 from service.app import create_app
 from service.errors import ConfigurationError
+from service.http_protocol import HttpProtocol
+from service.inference import providers
 from service.settings import Settings
 
 logger = logging.getLogger("axon.server")
@@ -22,15 +24,16 @@ _BACKLOG = 2048
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests in flight and return. A second signal hurries.
 
-    Raises ConfigurationError if the address cannot be listened on or the repository is no directory.
+    Raises ConfigurationError if the address cannot be listened on, the repository is no directory, or the provider is not there.
     """
     if not settings.repository.is_dir():
         raise ConfigurationError(f"The model repository {settings.repository} is not a directory. Name one: axon serve DIRECTORY.")
+    providers.resolve(settings.provider)
     with _listening(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
         config = uvicorn.Config(
             create_app(settings),
-            http="httptools",
+            http=HttpProtocol,
             ws="none",
             lifespan="on",
             log_config=None,
@@ -51,8 +54,13 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+            loop.add_signal_handler(number, self._stop)
         yield
+
+    def _stop(self) -> None:
+        """Finish what is in flight; told a second time, do not wait for it."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args, get_type_hints
 
 import msgspec
 
@@ -86,7 +86,7 @@ def _check(source: str, entries: Mapping[str, Any], kind: type[Settings]) -> Non
         try:
             msgspec.convert({key: value}, kind, strict=False, dec_hook=_decode)
         except msgspec.ValidationError as error:
-            problem = str(error).split(" - at ", maxsplit=1)[0]
+            problem = _allowed(kind, key) or str(error).split(" - at ", maxsplit=1)[0]
             raise ConfigurationError(f"Setting '{key}' in {source} is {value!r}: {problem}.") from error
 
 
@@ -94,3 +94,9 @@ def _decode(kind: type[Any], value: object) -> Any:  # noqa: ANN401 -- the hook 
     if kind is Path and isinstance(value, str | Path):
         return Path(value)
     raise ValueError(f"Expected `{'str' if kind is Path else kind.__name__}`, got `{type(value).__name__}`")
+
+
+def _allowed(kind: type[Settings], key: str) -> str:
+    """Return what a setting with a fixed choice of words may be."""
+    choice = get_args(get_type_hints(kind)[key])
+    return f"expected one of {', '.join(choice)}" if all(isinstance(word, str) for word in choice) and choice else ""

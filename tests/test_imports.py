@@ -53,11 +53,13 @@ def importers(*packages: str) -> set[str]:
     ("packages", "allowed"),
     [
         pytest.param(
-            ["onnxruntime"], {"service.inference.session", "service.inference.providers", "training.parity"}, id="onnxruntime"
+            ["onnxruntime"],
+            {"service.inference.session", "service.inference.providers", "training.parity", "training.features.running"},
+            id="onnxruntime",
         ),
         pytest.param(["tf2onnx"], {"training.export"}, id="tf2onnx"),
         pytest.param(["prometheus_client"], {"service.observability.metrics"}, id="prometheus_client"),
-        pytest.param(["uvicorn", "uvloop"], {"service.server"}, id="the ASGI server"),
+        pytest.param(["uvicorn", "uvloop"], {"service.server", "service.http_protocol"}, id="the ASGI server"),
         pytest.param(["simdjson"], {"service.protocols.json_tensors", "service.protocols.open_inference"}, id="simdjson"),
         pytest.param(["httpx", "PIL"], {"service.client"}, id="what only `axon predict` needs"),
     ],
@@ -97,7 +99,12 @@ MAY_IMPORT = {
         "service.registry",
         "service.protocols",
         "service.observability",
+        "service.lifecycle",
+        "service.offload",
     ),
+    "service.lifecycle": ("service.repository", "service.inference", "service.registry", "service.offload"),
+    "service.offload": (),
+    "service.watching": ("service.lifecycle",),
     "service.settings": ("service.observability.logging",),
     "service.client": ("service.repository", "service.protocols"),
 }

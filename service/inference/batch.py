@@ -9,7 +9,7 @@ Array = np.ndarray[Any, Any]
 
 
 def merge(requests: Sequence[Sequence[Array]]) -> list[Array]:
-    """Concatenate along the first axis, input by input. All requests have the same inputs, datatypes and other axes."""
+    """Concatenate along the first axis, tensor by tensor. All have the same tensors, datatypes and other axes."""
     if len(requests) == 1:
         return list(requests[0])
     return [np.concatenate(arrays, axis=0) for arrays in zip(*requests, strict=True)]
@@ -30,11 +30,6 @@ def split(outputs: Sequence[Array], rows: Sequence[int]) -> list[list[Array]]:
 def chunks(inputs: Sequence[Array], rows: int, limit: int) -> list[list[Array]]:
     """Cut a request of `rows` rows into pieces of at most `limit` rows."""
     return [[array[start : start + limit] for array in inputs] for start in range(0, rows, limit)]
-
-
-def join(pieces: Sequence[Sequence[Array]]) -> list[Array]:
-    """Put the outputs of a request's pieces together again."""
-    return merge(pieces)
 
 
 def _ranges(rows: Sequence[int]) -> Iterator[tuple[int, int]]:

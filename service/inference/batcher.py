@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from service.errors import QueueFull, ShuttingDown
-from service.inference.batch import chunks, join
+from service.inference.batch import chunks, merge
 from service.inference.entry import Entry
 from service.inference.execution import Execution, Outcome, Run
 from service.inference.queue import EntryQueue
@@ -32,11 +32,10 @@ class RunObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where the time of a request went, in seconds, and how many rows its largest run had."""
+    """Where the time of a request went, in seconds."""
 
     queue_seconds: float
     compute_seconds: float
-    run_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +99,35 @@ class Batcher:
         QueueFull, ShuttingDown or ModelFailed. If the caller is cancelled, its entries leave the queue.
         """
         if self._closing:
-            raise ShuttingDown(self._name)
-        if not self._queue.admits(rows):
-            raise QueueFull(self._name, self._batching.max_queue_size)
+            raise ShuttingDown
+        self.refuse_if_full(rows=rows)
         if rows <= self._max_batch_size or not self._merge_requests:
             entry = self._enqueue(inputs, rows, key)
-            return await entry.future, Timing(entry.queue_seconds, entry.compute_seconds, entry.run_rows)
+            try:
+                outputs = await entry.future
+            except asyncio.CancelledError:
+                self._queue.abandon(entry)
+                raise
+            return outputs, Timing(entry.queue_seconds, entry.compute_seconds)
         return await self._submit_pieces(inputs, rows, key)
+
+    def refuse_if_full(self, *, rows: int) -> None:
+        """Raise QueueFull if `rows` more rows cannot wait."""
+        if not self._queue.admits(rows):
+            raise QueueFull(self._name, self._batching.max_queue_size)
 
     async def close(self) -> None:
         """Take no more requests, finish those that were accepted, then end the workers."""
         self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._dispatch()
-        if self._queue.rows or len(self._idle) < len(self._workers):
+        self._note_if_empty()
+        try:
             await self._emptied.wait()
-        for worker in self._workers:
-            worker.stop()
+        finally:
+            for worker in self._workers:
+                worker.stop()
 
     async def _submit_pieces(self, inputs: Sequence[Array], rows: int, key: Hashable) -> tuple[list[Array], Timing]:
         pieces = chunks(inputs, rows, self._max_batch_size)
@@ -125,13 +137,13 @@ class Batcher:
         except BaseException:
             for entry in entries:  # one piece failed or the caller left: the others are of no use
                 entry.future.cancel()
+                self._queue.abandon(entry)
             raise
         timing = Timing(
             queue_seconds=max(entry.queue_seconds for entry in entries),
             compute_seconds=sum(entry.compute_seconds for entry in entries),
-            run_rows=max(entry.run_rows for entry in entries),
         )
-        return join(outputs), timing
+        return merge(outputs), timing
 
     def _enqueue(self, inputs: Sequence[Array], rows: int, key: Hashable) -> Entry:
         entry = Entry(inputs, rows, key, self._loop.create_future())
@@ -170,9 +182,10 @@ class Batcher:
             return oldest, "shutdown"
         delay = self._batching.max_queue_delay
         if delay == 0 or not self._merge_requests:
-            return oldest, "full" if self._queue.rows >= self._max_batch_size else "idle"
-        if full := self._queue.oldest_full(self._max_batch_size):
-            return full, "full"
+            full = self._merge_requests and self._queue.rows >= self._max_batch_size
+            return oldest, "full" if full else "idle"
+        if (head := self._queue.oldest_full(self._max_batch_size)) is not None:
+            return head, "full"
         remaining = oldest.enqueued_at + delay - perf_counter()
         if remaining <= 0:
             return oldest, "delay"
@@ -186,8 +199,13 @@ class Batcher:
 
     def _finished(self, worker: Worker[_Job, list[Outcome]], job: _Job, outcomes: list[Outcome]) -> None:
         self._idle.append(worker)
-        self._dispatch()  # first the next batch, then the answers: the session is never idle while someone waits
-        self._resolve(job.entries, outcomes, job.reason)
+        try:
+            self._dispatch()  # first the next batch, then the answers: the session is never idle while someone waits
+        finally:
+            self._resolve(job.entries, outcomes, job.reason)
+            self._note_if_empty()
+
+    def _note_if_empty(self) -> None:
         if self._closing and not self._queue.rows and len(self._idle) == len(self._workers):
             self._emptied.set()
 

@@ -16,7 +16,7 @@ class Entry:
     Entries with equal `key` may share a run. An entry resolves itself, so no one else has to remember that a caller may have left.
     """
 
-    __slots__ = ("compute_seconds", "enqueued_at", "future", "inputs", "key", "queue_seconds", "rows", "run_rows")
+    __slots__ = ("compute_seconds", "enqueued_at", "future", "inputs", "key", "queue_seconds", "rows", "takes_room")
 
     def __init__(self, inputs: Sequence[Array], rows: int, key: Hashable, future: asyncio.Future[list[Array]]) -> None:
         self.inputs: Final = inputs
@@ -26,7 +26,7 @@ class Entry:
         self.enqueued_at: Final = perf_counter()
         self.queue_seconds = 0.0
         self.compute_seconds = 0.0
-        self.run_rows = 0
+        self.takes_room = False
 
     @property
     def abandoned(self) -> bool:

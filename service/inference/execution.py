@@ -35,7 +35,7 @@ class Execution:
         """Run the entries together; if that fails, each alone, so that only the guilty one gets the error. Never raises."""
         outcomes = self._run_together(entries)
         if len(entries) > 1 and isinstance(outcomes[0], Exception):
-            return [outcome for entry in entries for outcome in self._run_together([entry])]
+            return [self._run_together([entry])[0] for entry in entries]
         return outcomes
 
     def expected_seconds(self, rows: int) -> float | None:
@@ -53,14 +53,15 @@ class Execution:
             outputs = self._run(merge([entry.inputs for entry in entries]))
             outcomes = list(split(outputs, rows)) if self._merged else [outputs]
         except Exception as error:  # noqa: BLE001 -- whatever went wrong, every caller gets an answer
-            outcomes = [ModelFailed(self._name, self._version, str(error) or type(error).__name__)] * len(rows)
+            failure = ModelFailed(self._name, self._version, str(error) or type(error).__name__)
+            failure.__cause__ = error
+            outcomes = [failure] * len(rows)
         seconds = perf_counter() - started_at
         total = sum(rows)
         self._learn(total, seconds)
         for entry in entries:
             entry.queue_seconds = started_at - entry.enqueued_at
             entry.compute_seconds = seconds
-            entry.run_rows = total
         return outcomes
 
     def _learn(self, rows: int, seconds: float) -> None:

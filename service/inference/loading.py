@@ -28,6 +28,7 @@ def load(model: ModelDirectory, version: int, configuration: ModelConfiguration,
     signature = manifest.signature.checked_against(session.signature) if manifest else session.signature
     if manifest and (samples := Samples.read(directory)):
         replay(session, signature, samples, manifest)
+    rows_count = signature.has_batch_axis and session.shares_batch_axis
     warm_up(session, signature, max_batch_size=configuration.batching.max_batch_size)
     return LoadedModel(
         name=model.name,
@@ -35,7 +36,8 @@ def load(model: ModelDirectory, version: int, configuration: ModelConfiguration,
         signature=signature,
         configuration=configuration,
         session=session,
-        batched=_may_batch(session, signature, configuration),
+        rows_count=rows_count,
+        batched=rows_count and _may_batch(session, signature, configuration),
         manifest=manifest,
     )
 
@@ -46,17 +48,18 @@ def _manifest(directory: Path) -> Manifest | None:
         return None
     manifest = Manifest.read(directory)
     manifest.verify(directory)
+    if GRAPH_NAME not in manifest.files:
+        raise PackageError(f"The manifest of {directory} has no checksum of {GRAPH_NAME}. Publish the model again.")
     return manifest
 
 
 def _graph(directory: Path) -> Path:
     path = directory / GRAPH_NAME
-    if not path.resolve().is_file():
+    if not path.is_file():
         raise PackageError(f"{path} does not exist. A version holds its graph in {GRAPH_NAME}.")
     return path
 
 
 def _may_batch(session: Session, signature: Signature, configuration: ModelConfiguration) -> bool:
-    if not signature.has_batch_axis or configuration.batching.enabled is False:
-        return False
-    return configuration.batching.enabled is True or rows_are_independent(session, signature)
+    enabled = configuration.batching.enabled
+    return rows_are_independent(session, signature) if enabled is None else enabled

@@ -29,8 +29,6 @@ class EntryQueue:
 
     def admits(self, rows: int) -> bool:
         """Whether `rows` more rows may wait. A request larger than the queue is admitted when nothing else waits."""
-        if self.rows and self.rows + rows > self._max_size:
-            self._drop_abandoned()
         return not self.rows or self.rows + rows <= self._max_size
 
     def append(self, entry: Entry) -> None:
@@ -38,9 +36,14 @@ class EntryQueue:
         lane = self._lanes.get(entry.key)
         if lane is None:
             lane = self._lanes[entry.key] = _Lane()
+        entry.takes_room = True
         lane.entries.append(entry)
         lane.rows += entry.rows
         self.rows += entry.rows
+
+    def abandon(self, entry: Entry) -> None:
+        """Let an entry whose caller has left take no more room; it is dropped when its turn comes."""
+        self._release(entry)
 
     def oldest(self) -> Entry | None:
         """Return the entry that has waited longest and whose caller still waits; None if there is none."""
@@ -73,18 +76,16 @@ class EntryQueue:
 
     def _pop(self, lane: _Lane) -> Entry:
         entry = lane.entries.popleft()
-        lane.rows -= entry.rows
-        self.rows -= entry.rows
+        self._release(entry)
         if not lane.entries:
             del self._lanes[entry.key]
         return entry
 
-    def _drop_abandoned(self) -> None:
-        waiting = [entry for lane in self._lanes.values() for entry in lane.entries if not entry.abandoned]
-        self._lanes.clear()
-        self.rows = 0
-        for entry in waiting:
-            self.append(entry)
+    def _release(self, entry: Entry) -> None:
+        if entry.takes_room:
+            entry.takes_room = False
+            self.rows -= entry.rows
+            self._lanes[entry.key].rows -= entry.rows
 
 
 def _arrival(lane: _Lane) -> float:

@@ -1,5 +1,6 @@
 """One version of one model in service: validation, batcher and session under one `infer`."""
 
+import asyncio
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -7,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from service.errors import AxonError, InvalidRequest, ModelFailed, Unavailable
+from service.errors import AxonError
 from service.inference.batcher import Batcher, RunObserver, Timing
 from service.inference.session import Session
 from service.inference.validation import checked_inputs, checked_outputs
@@ -30,13 +31,17 @@ class ModelObserver(RunObserver, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """All that is known of a version once its session has proved itself, before it serves."""
+    """All that is known of a version once its session has proved itself, before it serves.
+
+    `rows_count` says that the first axis of every tensor is the same batch axis, `batched` that requests may share a run.
+    """
 
     name: str
     version: int
     signature: Signature
     configuration: ModelConfiguration
     session: Session
+    rows_count: bool
     batched: bool
     manifest: Manifest | None
 
@@ -48,6 +53,11 @@ class Answer:
     outputs: list[tuple[TensorSpec, Array]]
     timing: Timing
 
+    @property
+    def nbytes(self) -> int:
+        """Size of the outputs in memory."""
+        return sum(array.nbytes for _, array in self.outputs)
+
 
 class ServedModel:
     """A version that answers requests. Must be made on the event loop; `infer` may run many times at once."""
@@ -56,7 +66,6 @@ class ServedModel:
         self.name = loaded.name
         self.version = loaded.version
         self.signature = loaded.signature
-        self.loaded = loaded
         self._observer = observer
         self._free_axes = any(-1 in spec.shape[1:] for spec in loaded.signature.inputs)
         self._batcher = Batcher(
@@ -69,7 +78,7 @@ class ServedModel:
             steady=not self._free_axes,
         )
         observer.watch_pending(lambda: self._batcher.pending_rows)
-        self._rows_count = loaded.signature.has_batch_axis
+        self._rows_count = loaded.rows_count
 
     async def infer(self, inputs: Mapping[str, Array], requested_outputs: Sequence[str] = ()) -> Answer:
         """Answer one request of any number of rows.
@@ -77,19 +86,30 @@ class ServedModel:
         Raises SignatureMismatch for input that does not fit, QueueFull, ShuttingDown, or ModelFailed.
         """
         started_at = perf_counter()
-        outcome = "cancelled"
+        outcome = "failed"
         try:
-            arrays = checked_inputs(self.name, self.signature, inputs)
+            arrays = checked_inputs(self.name, self.signature, inputs, same_rows=self._rows_count)
             positions = checked_outputs(self.name, self.signature, requested_outputs)
             rows = len(arrays[0]) if self._rows_count else 1
             outputs, timing = await self._batcher.submit(arrays, rows=rows, key=self._key(arrays))
             outcome = "ok"
             return Answer([(self.signature.outputs[index], outputs[index]) for index in positions], timing)
         except AxonError as error:
-            outcome = _OUTCOMES[next(kind for kind in _OUTCOMES if isinstance(error, kind))]
+            outcome = error.outcome
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
             raise
         finally:
             self._observer.answered(outcome=outcome, seconds=perf_counter() - started_at)
+
+    def refuse_if_full(self) -> None:
+        """Raise QueueFull if not even one more row could wait: known before a request is decoded."""
+        try:
+            self._batcher.refuse_if_full(rows=1)
+        except AxonError as error:
+            self._observer.answered(outcome=error.outcome, seconds=0.0)
+            raise
 
     async def close(self) -> None:
         """Finish what was accepted and release the session."""
@@ -98,11 +118,3 @@ class ServedModel:
     def _key(self, arrays: Sequence[Array]) -> Hashable:
         """Return what two requests must have in common to share a run: the sizes of all axes but the first."""
         return tuple(array.shape[1:] for array in arrays) if self._free_axes else None
-
-
-_OUTCOMES: dict[type[AxonError], str] = {
-    InvalidRequest: "invalid",
-    Unavailable: "rejected",
-    ModelFailed: "failed",
-    AxonError: "failed",
-}

@@ -50,6 +50,7 @@ class Session:
             raise ModelLoadError(f"onnxruntime cannot load {graph}: {_reason(error)}") from error
         self.signature = _signature(self._session, graph)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        self.shares_batch_axis = _shares_first_axis(self._session.get_inputs())
         self._input_names = [spec.name for spec in self.signature.inputs]
         self._output_names = [spec.name for spec in self.signature.outputs]
 
@@ -77,6 +78,11 @@ def _signature(session: ort.InferenceSession, graph: Path) -> Signature:
         inputs=tuple(_spec(argument, graph) for argument in session.get_inputs()),
         outputs=tuple(_spec(argument, graph) for argument in session.get_outputs()),
     )
+
+
+def _shares_first_axis(inputs: Sequence[ort.NodeArg]) -> bool:
+    """Whether nothing says that the first axes of the inputs differ: axes that must be equal have the same symbol."""
+    return len({argument.shape[0] for argument in inputs if argument.shape and argument.shape[0] is not None}) <= 1
 
 
 def _spec(argument: ort.NodeArg, graph: Path) -> TensorSpec:

@@ -5,23 +5,23 @@ from typing import Any
 
 import numpy as np
 
-from service.errors import SignatureMismatch
+from service.errors import SignatureMismatch, shown
 from service.repository.datatypes import from_numpy, to_numpy
 from service.repository.signature import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
 
 
-def checked_inputs(model: str, signature: Signature, inputs: Mapping[str, Array]) -> list[Array]:
+def checked_inputs(model: str, signature: Signature, inputs: Mapping[str, Array], *, same_rows: bool) -> list[Array]:
     """Return the inputs in the order of the signature.
 
     Raises SignatureMismatch if one is missing, unknown, empty, or of another datatype or shape than the signature says, or if the
-    inputs differ in their number of rows.
+    inputs differ in their number of rows where `same_rows` demands it.
     """
     wanted = {spec.name: spec for spec in signature.inputs}
     for name in inputs:
         if name not in wanted:
-            raise SignatureMismatch(f"Model '{model}' has no input '{_cut(name)}'. Its inputs: {_described(signature.inputs)}.")
+            raise SignatureMismatch(f"Model '{model}' has no input '{shown(name)}'. Its inputs: {_described(signature.inputs)}.")
     ordered = []
     for spec in signature.inputs:
         if spec.name not in inputs:
@@ -29,7 +29,7 @@ def checked_inputs(model: str, signature: Signature, inputs: Mapping[str, Array]
                 f"Input '{spec.name}' of model '{model}' is missing. Its inputs: {_described(signature.inputs)}."
             )
         ordered.append(_checked(model, spec, inputs[spec.name]))
-    if signature.has_batch_axis and len({len(array) for array in ordered}) > 1:
+    if same_rows and len({len(array) for array in ordered}) > 1:
         rows = ", ".join(f"'{spec.name}' {len(array)}" for spec, array in zip(signature.inputs, ordered, strict=True))
         raise SignatureMismatch(
             f"The inputs of model '{model}' have different numbers of rows: {rows}. The first axis must be the same for all."
@@ -44,7 +44,7 @@ def checked_outputs(model: str, signature: Signature, names: Sequence[str]) -> l
         return list(positions.values())
     for name in names:
         if name not in positions:
-            raise SignatureMismatch(f"Model '{model}' has no output '{_cut(name)}'. Its outputs: {_described(signature.outputs)}.")
+            raise SignatureMismatch(f"Model '{model}' has no output '{shown(name)}'. Its outputs: {_described(signature.outputs)}.")
     if len(set(names)) < len(names):
         raise SignatureMismatch(f"An output of model '{model}' is requested twice. Name each output once.")
     return [positions[name] for name in names]
@@ -76,7 +76,3 @@ def _advice(spec: TensorSpec, array: Array) -> str:
 
 def _described(specs: Sequence[TensorSpec]) -> str:
     return ", ".join(f"'{spec.name}' {spec.datatype} {list(spec.shape)}" for spec in specs)
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= 100 else name[:100] + "..."  # noqa: PLR2004 -- a line of text

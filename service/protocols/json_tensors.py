@@ -18,8 +18,9 @@ _BUFFERS: Final[dict[str, tuple[Literal["d", "i", "u"], Any]]] = {
     "i": ("i", np.int64),
     "u": ("u", np.uint64),
 }
-_EXPECTED: Final = {"f": "numbers", "i": "integers", "u": "integers of 0 or more", "b": "true or false", "O": "strings"}
+_EXPECTED: Final = {"f": "numbers", "i": "integers", "u": "integers", "b": "true or false", "O": "strings"}
 _NESTING_CHECKED = 4096
+_COUNTED = 0xFFFFFF  # simdjson counts the items of a list no further
 
 
 def parse(body: bytes) -> simdjson.Object:
@@ -51,7 +52,10 @@ def to_array(data: object, *, datatype: Datatype, shape: tuple[int, ...], where:
         ) from None
     if flat.size != prod(shape):
         raise MalformedBody(f"{where} has {flat.size} values, but its shape {list(shape)} needs {prod(shape)}.")
-    return flat.reshape(shape)
+    try:
+        return flat.reshape(shape)
+    except ValueError:  # no value, and sizes beyond what an array can have
+        raise MalformedBody(f"{where} has the shape {list(shape)}, which no tensor can have.") from None
 
 
 def _numbers(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
@@ -104,7 +108,7 @@ def _check_nesting(data: simdjson.Array, shape: tuple[int, ...], where: str) -> 
     Where a level has more than some thousands of lists, the total count decides from there on.
     """
     if not _is_nested(data):
-        if len(data) != prod(shape):
+        if len(data) != prod(shape) and len(data) < _COUNTED:
             raise MalformedBody(f"{where} has {len(data)} values, but its shape {list(shape)} needs {prod(shape)}.")
         return
     level, lists = [data], 1

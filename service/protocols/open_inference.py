@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import simdjson
 
-from service.errors import MalformedBody
+from service.errors import MalformedBody, shown
 from service.inference.served_model import Answer
 from service.protocols.json_tensors import parse, to_array
 from service.repository.datatypes import DATATYPES, Datatype
@@ -109,7 +109,7 @@ def _inputs(tensors: object) -> dict[str, Array]:
     for index, tensor in enumerate(tensors):
         name, array = _input(tensor, index)
         if name in inputs:
-            raise MalformedBody(f"Input '{name}' is given twice.")
+            raise MalformedBody(f"Input '{shown(name)}' is given twice.")
         inputs[name] = array
     return inputs
 
@@ -120,7 +120,7 @@ def _input(tensor: object, index: int) -> tuple[str, Array]:
     name = tensor.get("name")
     if not isinstance(name, str) or not name:
         raise MalformedBody(f"inputs[{index}] has no 'name'.")
-    where = f"Input '{name[:100]}'"
+    where = f"Input '{shown(name)}'"
     _parameters(tensor.get("parameters"), where)
     datatype = _datatype(tensor.get("datatype"), where)
     shape = _shape(tensor.get("shape"), where)
@@ -176,4 +176,4 @@ def _data(array: Array) -> Array | list[Any]:
 
 
 def _quoted(value: object) -> str:
-    return f"'{value[:100]}'" if isinstance(value, str) else "that is missing or no string"
+    return f"'{shown(value)}'" if isinstance(value, str) else "that is missing or no string"

@@ -12,7 +12,9 @@ from service.errors import ConfigurationError
 CONFIGURATION_NAME = "model.toml"
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Rows = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+Delay = Annotated[float, msgspec.Meta(ge=0, le=10)]
 
 
 class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -24,9 +26,9 @@ class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     enabled: bool | None = None
-    max_batch_size: Positive = 64
-    max_queue_size: Positive = 4096
-    max_queue_delay: Seconds = 0.0
+    max_batch_size: Rows = 64
+    max_queue_size: Rows = 4096
+    max_queue_delay: Delay = 0.0
 
 
 class Latest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="policy", tag="latest"):
@@ -80,7 +82,7 @@ class ModelConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     versions: Latest | All | Specific = Latest()
     labels: dict[str, Positive] = {}
     provider: str | None = None
-    intra_op_threads: Positive | None = None
+    intra_op_threads: Threads | None = None
     required: bool = False
 
     @classmethod

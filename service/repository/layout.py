@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from service.errors import ConfigurationError, InvalidName, PackageError
+from service.errors import ConfigurationError, InvalidName, PackageError, shown
 from service.repository.manifest import MANIFEST_NAME, FileDigest, Manifest
 
 GRAPH_NAME = "model.onnx"
@@ -36,7 +36,7 @@ def checked_name(name: str) -> str:
     """Return `name` if a model can be called so, else raise InvalidName."""
     if _NAME.fullmatch(name) is None:
         raise InvalidName(
-            f"'{name[:100]}' is not a model name. Use letters, digits, '.', '_' and '-', the first a letter or digit."
+            f"'{shown(name)}' is not a model name. Use letters, digits, '.', '_' and '-', the first a letter or digit."
         )
     return name
 
@@ -53,11 +53,16 @@ def find_models(root: Path, *, model_name: str | None = None) -> list[ModelDirec
         return [ModelDirectory(_single_name(root, model_name), root, {_bare_version(root): root})]
     if versions := find_versions(root):
         return [ModelDirectory(_single_name(root, model_name), root, versions)]
-    return [
+    models = [
         ModelDirectory(path.name, path, _bare_or_versions(path))
         for path in sorted(root.iterdir())
         if _NAME.fullmatch(path.name) and path.is_dir()
     ]
+    if model_name is None:
+        return models
+    if len(models) != 1:
+        raise ConfigurationError(f"{root} holds {len(models)} models; a model name can be given only to a single one.")
+    return [ModelDirectory(checked_name(model_name), models[0].path, models[0].versions)]
 
 
 def find_versions(model_directory: Path) -> dict[int, Path]:
@@ -120,7 +125,10 @@ def _single_name(root: Path, model_name: str | None) -> str:
 
 
 def _bare_or_versions(model_directory: Path) -> dict[int, Path]:
-    versions = find_versions(model_directory)
+    try:
+        versions = find_versions(model_directory)
+    except OSError:  # unreadable: a model without versions, as far as can be seen
+        return {}
     if not versions and (model_directory / GRAPH_NAME).is_file():
         return {_bare_version(model_directory): model_directory}
     return versions

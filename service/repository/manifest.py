@@ -14,7 +14,7 @@ FORMAT = 1
 _CHUNK = 1 << 20
 
 
-class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FileDigest(msgspec.Struct, frozen=True):
     """Size in bytes and SHA-256 of one file of the package."""
 
     size: int

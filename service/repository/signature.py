@@ -8,7 +8,7 @@ from service.errors import PackageError
 from service.repository.datatypes import Datatype
 
 
-class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """One input or output of a model.
 
     `shape` includes the batch axis; -1 stands for any size. The other fields say what the numbers mean and may be absent:
@@ -26,13 +26,17 @@ class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     description: str = ""
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of `shape` fits: the same rank, and the same size on each fixed axis."""
-        return len(shape) == len(self.shape) and all(
-            size == wanted or (wanted == -1 and size >= 0) for size, wanted in zip(shape, self.shape, strict=True)
+        """Whether a tensor of `shape` fits: the same rank, and the same size on each fixed axis.
+
+        An empty `shape` of the spec takes any: onnxruntime gives a scalar and a tensor of unknown rank alike.
+        """
+        return not self.shape or (
+            len(shape) == len(self.shape)
+            and all(size == wanted or (wanted == -1 and size >= 0) for size, wanted in zip(shape, self.shape, strict=True))
         )
 
 
-class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Signature(msgspec.Struct, frozen=True):
     """The inputs and outputs of a model, in the graph's order."""
 
     inputs: tuple[TensorSpec, ...]

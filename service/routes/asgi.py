@@ -7,7 +7,7 @@ from typing import Self
 
 from litestar.types import Receive, Scope, Send
 
-from service.errors import MalformedBody, PayloadTooLarge
+from service.errors import MalformedBody, PayloadTooLarge, ShuttingDown
 
 JSON_TYPE = b"application/json"
 
@@ -20,7 +20,7 @@ def header(scope: Scope, name: bytes) -> str | None:
 async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
     """Read the whole body. Raises PayloadTooLarge as soon as it is known to exceed `limit` bytes."""
     declared = header(scope, b"content-length")
-    if declared is not None and int(declared) > limit:
+    if declared is not None and declared.isdecimal() and int(declared[:20]) > limit:
         raise PayloadTooLarge(limit)
     chunks: list[bytes] = []
     size = 0
@@ -28,14 +28,15 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
         message = await receive()
         if message["type"] != "http.request":
             raise MalformedBody("The client closed the connection before the body was complete.")
-        chunk = message["body"]
+        chunk = message.get("body", b"")
+        more = message.get("more_body", False)
         size += len(chunk)
         if size > limit:
             raise PayloadTooLarge(limit)
-        if not message["more_body"] and not chunks:
+        if not more and not chunks:
             return chunk
         chunks.append(chunk)
-        if not message["more_body"]:
+        if not more:
             return b"".join(chunks)
 
 
@@ -54,6 +55,8 @@ async def respond(send: Send, body: bytes, *, headers: Iterable[tuple[bytes, byt
 class CancelledOnDisconnect:
     """Cancels the block when the client leaves before it is done; leaving the block is then silent, as nobody listens.
 
+    Turns the cancellation of a server that stops into ShuttingDown, which the client gets to read.
+
     The whole body must have been read before: what `receive` gives next is the disconnect.
     """
 
@@ -71,10 +74,11 @@ class CancelledOnDisconnect:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
         self._watcher.cancel()
-        if self._gone and isinstance(error, asyncio.CancelledError):
-            self._task.uncancel()
+        if not isinstance(error, asyncio.CancelledError):
+            return False
+        if self._gone and self._task.uncancel() == 0:
             return True
-        return False
+        raise ShuttingDown from None  # cancelled by the server, whose time for finishing is over
 
     async def _watch(self) -> None:
         message = await self._receive()

@@ -8,7 +8,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
-from service.errors import AxonError
+from service.errors import AxonError, shown
 
 logger = logging.getLogger("axon.http")
 
@@ -18,16 +18,18 @@ def handlers() -> ExceptionHandlersMap:
     return {AxonError: _axon_error, HTTPException: _framework_error, Exception: _bug}
 
 
-def _axon_error(_request: Request[Any, Any, Any], error: AxonError) -> Response[dict[str, str]]:
+def _axon_error(request: Request[Any, Any, Any], error: AxonError) -> Response[dict[str, str]]:
+    if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s %s: %s", request.method, _path(request), error)
     return Response({"error": str(error), "code": error.code}, status_code=error.status, headers=error.headers)
 
 
 def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
     """Litestar's own errors: no route, wrong method, a host header that is none."""
     status = HTTPStatus(error.status_code)
-    where = f"{request.method} {request.url.path[:100]}"
+    where = f"{request.method} {_path(request)}"
     message = {
-        HTTPStatus.NOT_FOUND: f"There is nothing at {request.url.path[:100]}. See /openapi.json for what there is.",
+        HTTPStatus.NOT_FOUND: f"There is nothing at {_path(request)}. See /openapi.json for what there is.",
         HTTPStatus.METHOD_NOT_ALLOWED: f"{where} is not allowed. Use {(error.headers or {}).get('allow', 'another method')}.",
     }.get(status, f"{where}: {error.detail}")
     code = status.phrase.lower().replace(" ", "_")
@@ -35,6 +37,11 @@ def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> R
 
 
 def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    logger.error("%s %s failed", request.method, _path(request), exc_info=error)
     message = "The server made a mistake while it handled this request; its log says what happened."
     return Response({"error": message, "code": "internal"}, status_code=500)
+
+
+def _path(request: Request[Any, Any, Any]) -> str:
+    """Return the path as it was sent, which a mount hides, cut to a line."""
+    return shown(request.scope.get("raw_path", b"").decode("latin-1"))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from litestar import Response, get
+from litestar import HttpMethod, Response, get, route
 from litestar.handlers import HTTPRouteHandler
 
 from service import __version__
@@ -12,16 +12,17 @@ from service.registry import Registry
 LIVE_PATH = "/v2/health/live"
 READY_PATH = "/v2/health/ready"
 SERVER_PATH = "/v2"
+_PROBE = [HttpMethod.GET, HttpMethod.HEAD]  # load balancers ask with HEAD
 
 
 def handlers(registry: Registry) -> list[HTTPRouteHandler]:
     """Return the handlers over a registry."""
 
-    @get(LIVE_PATH, sync_to_thread=False)
+    @route(LIVE_PATH, http_method=_PROBE, sync_to_thread=False)
     def live() -> dict[str, bool]:
         return {"live": True}
 
-    @get(READY_PATH, sync_to_thread=False)
+    @route(READY_PATH, http_method=_PROBE, sync_to_thread=False)
     def ready() -> Response[dict[str, bool]]:
         return Response({"ready": registry.ready}, status_code=200 if registry.ready else 503)
 

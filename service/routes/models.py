@@ -5,6 +5,7 @@ A mount costs a quarter of what a handler of the framework costs; it takes any p
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -13,11 +14,14 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Send
 
 from service.errors import MalformedBody, MethodNotAllowed, NotFound, UnsupportedEncoding
+from service.offload import offload
 from service.protocols import open_inference
 from service.registry import Registry
 from service.routes.asgi import CancelledOnDisconnect, header, read_body, respond
 
 PATH: Final = "/v2/models"
+# Bytes from which decoding and encoding leave the event loop: there they would take milliseconds.
+_LARGE: Final = 1 << 18
 _MODEL_PATH: Final = re.compile(r"/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?/")
 
 
@@ -56,15 +60,20 @@ class ModelRoutes:
 
     async def _infer(self, scope: HTTPScope, receive: Receive, send: Send, name: str, version: str | None) -> None:
         _refuse_other_encodings(scope)
+        self._registry.get(name, version).refuse_if_full()  # before the work of reading
         body = await read_body(scope, receive, limit=self._max_body_size)
-        model = self._registry.get(name, version)
-        request = open_inference.decode(body)
         with CancelledOnDisconnect(receive):
+            if len(body) > _LARGE:
+                request = await offload(open_inference.decode, body)
+            else:
+                request = open_inference.decode(body)
+            model = self._registry.get(name, version)  # again: it may have been replaced while the body came in
             answer = await model.infer(request.inputs, request.outputs)
             timing = answer.timing
+            encode = partial(open_inference.encode, answer, model=model.name, version=model.version, request=request)
             await respond(
                 send,
-                open_inference.encode(answer, model=model.name, version=model.version, request=request),
+                await offload(encode) if answer.nbytes > _LARGE else encode(),
                 headers=[
                     (
                         b"server-timing",

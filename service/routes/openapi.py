@@ -1,5 +1,6 @@
 """`/openapi.json`: OpenAPI 3.1 of every route, with the loaded models' own tensors as examples."""
 
+from math import prod
 from typing import Any, Final
 
 from litestar import get
@@ -12,6 +13,7 @@ from service.repository.datatypes import DATATYPES
 from service.repository.signature import TensorSpec
 from service.routes import health, metrics, models, repository
 
+_EXAMPLE_VALUES: Final = 256  # a larger tensor is only hinted at
 PATHS: Final = ["/openapi.json", "/schema/openapi.json"]
 
 
@@ -116,6 +118,8 @@ def _example(model: ServedModel) -> dict[str, Any]:
 
 def _example_tensor(spec: TensorSpec) -> dict[str, Any]:
     shape = [1 if size == -1 else size for size in spec.shape]
+    if prod(shape) > _EXAMPLE_VALUES:
+        return {"name": spec.name, "datatype": spec.datatype, "shape": shape, "data": ["..."]}
     value: Any = {"BYTES": "a", "BOOL": True}.get(spec.datatype, 0)
     for size in reversed(shape):
         value = [value] * size

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from service.errors import Forbidden, MalformedBody
 from service.lifecycle import Lifecycle
@@ -30,12 +31,12 @@ def handlers(registry: Registry, lifecycle: Lifecycle | None) -> list[HTTPRouteH
         return [status for status in registry.index() if status.state is State.READY or not wanted.ready]
 
     @post(LOAD_PATH, status_code=200)
-    async def load(model_name: str) -> dict[str, str | bool]:
+    async def load(model_name: FromPath[str]) -> dict[str, str | bool]:
         await _allowed(lifecycle).load(model_name)
         return {"name": model_name, "load": True}
 
     @post(UNLOAD_PATH, status_code=200)
-    async def unload(model_name: str) -> dict[str, str | bool]:
+    async def unload(model_name: FromPath[str]) -> dict[str, str | bool]:
         await _allowed(lifecycle).unload(model_name)
         return {"name": model_name, "unload": True}
 
@@ -51,5 +52,5 @@ def _allowed(lifecycle: Lifecycle | None) -> Lifecycle:
 def _decode(body: bytes) -> IndexRequest:
     try:
         return msgspec.json.decode(body or b"{}", type=IndexRequest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody(f'The body is not an index request: {error}. Send {{}} or {{"ready": true}}.') from error

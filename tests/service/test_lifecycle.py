@@ -28,6 +28,8 @@ def refuses_connections(address: tuple[str, int]) -> bool:
         socket.create_connection(address, timeout=60).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # the server closed its socket in between
+        return False
     return False
 
 
@@ -179,10 +181,9 @@ def test_wrong_setting_is_one_line(launched: Launch, one_model: Path) -> None:
         assert "Setting 'max_body_size' in the environment is 'much'" in one_line(server)
 
 
-def test_unknown_provider_makes_the_model_unavailable(running: Launch, one_model: Path) -> None:
-    with running(one_model, "--provider", "Nonsense") as server:
-        assert server.get("/v2/health/ready").status_code == 503
-        assert "The execution provider Nonsense is not in the installed onnxruntime" in server.log
+def test_unknown_provider_is_one_line(launched: Launch, one_model: Path) -> None:
+    with launched(one_model, "--provider", "Nonsense") as server:
+        assert "The execution provider Nonsense is not in the installed onnxruntime" in one_line(server)
 
 
 LOADED_MODULES = """
@@ -195,7 +196,9 @@ from service.settings import Settings
 async def live():
     app = create_app(Settings(repository=Path(sys.argv[1])))
     async with app.lifespan():
-        await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_coro().__name__ == "load_all"))
+        loading = [task for task in asyncio.all_tasks() if task.get_coro().__name__ == "load_all"]
+        assert loading
+        await asyncio.gather(*loading)
 
 asyncio.run(live())
 print(*sorted({name.partition(".")[0] for name in sys.modules}))

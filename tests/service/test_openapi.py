@@ -74,7 +74,7 @@ def test_every_route_of_the_application_is_described(document: dict[str, Any], t
 
     for route in app.routes:
         for method in {"GET", "POST"} & set(getattr(route, "methods", ())):
-            assert (route.path, method) in described or route.path in {ALIAS, "/v2/models"}
+            assert (route.path.replace(":str}", "}"), method) in described or route.path in {ALIAS, "/v2/models"}
     assert {path for path, _method in described if path.startswith("/v2/models")} == {
         "/v2/models",
         *(

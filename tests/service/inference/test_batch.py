@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
-from service.inference.batch import chunks, join, merge, split
+from service.inference.batch import chunks, merge, split
 
 Array = np.ndarray[Any, Any]
 REST = array_shapes(min_dims=0, max_dims=2, max_side=3).map(tuple)
@@ -36,7 +36,7 @@ def test_join_undoes_chunks(rows: int, limit: int, rest: list[tuple[int, ...]]) 
 
     assert all(1 <= len(array) <= limit for piece in pieces for array in piece)
     assert len(pieces) == -(-rows // limit)
-    for sent, got in zip(inputs, join(pieces), strict=True):
+    for sent, got in zip(inputs, merge(pieces), strict=True):
         np.testing.assert_array_equal(sent, got, strict=True)
 
 

@@ -384,7 +384,7 @@ async def test_pending_rows_are_reported(bench: MakeBench) -> None:
     assert one.batcher.pending_rows == 0
 
 
-async def test_timing_tells_the_rows_of_the_run(bench: MakeBench) -> None:
+async def test_timing_tells_where_the_time_went(bench: MakeBench) -> None:
     one = bench()
     await one.occupied()
     await one.call(1, 2)
@@ -394,6 +394,5 @@ async def test_timing_tells_the_rows_of_the_run(bench: MakeBench) -> None:
 
     _outputs, timing = await submitted
 
-    assert timing.run_rows == 3
-    assert timing.queue_seconds >= 0
-    assert timing.compute_seconds >= 0
+    assert timing.queue_seconds > 0
+    assert timing.compute_seconds > 0

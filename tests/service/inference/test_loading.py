@@ -8,6 +8,7 @@ import pytest
 from service.errors import ConfigurationError, PackageError
 from service.inference.loading import load
 from service.inference.served_model import LoadedModel
+from service.repository.configuration import ModelConfiguration
 from service.repository.layout import find_models
 from service.repository.samples import Samples
 from service.repository.signature import Signature, TensorSpec
@@ -21,7 +22,7 @@ DECLARED = Signature(
 
 def loaded(repository: Path) -> LoadedModel:
     model = find_models(repository)[0]
-    return load(model, max(model.versions), provider="auto")
+    return load(model, max(model.versions), ModelConfiguration.read(model.path), provider="auto")
 
 
 def test_package_is_loaded_with_what_its_manifest_says(tmp_path: Path, graphs: Any, publish_graph: Callable[..., Any]) -> None:

@@ -25,7 +25,7 @@ def mask(*shape: int) -> Array:
 def test_inputs_come_in_the_order_of_the_signature() -> None:
     picture, hidden = image(), mask()
 
-    ordered = checked_inputs("m", SIGNATURE, {"mask": hidden, "image": picture})
+    ordered = checked_inputs("m", SIGNATURE, {"mask": hidden, "image": picture}, same_rows=True)
 
     assert ordered[0] is picture
     assert ordered[1] is hidden
@@ -54,12 +54,12 @@ def test_inputs_come_in_the_order_of_the_signature() -> None:
 )
 def test_inputs_that_do_not_fit_are_named_with_what_was_expected(inputs: dict[str, Array], message: str) -> None:
     with pytest.raises(SignatureMismatch, match=message):
-        checked_inputs("m", SIGNATURE, inputs)
+        checked_inputs("m", SIGNATURE, inputs, same_rows=True)
 
 
 def test_long_names_are_cut_in_the_message() -> None:
     with pytest.raises(SignatureMismatch) as caught:
-        checked_inputs("m", SIGNATURE, {"x" * 10_000: mask()})
+        checked_inputs("m", SIGNATURE, {"x" * 10_000: mask()}, same_rows=True)
 
     assert len(str(caught.value)) < 400
 

@@ -25,7 +25,7 @@ def decoded(**keys: Any) -> InferRequest:
 
 def encoded(array: Array, datatype: Datatype = "FP32", request: InferRequest = ANONYMOUS) -> dict[str, Any]:
     spec = TensorSpec("y", datatype, (-1,) * array.ndim)
-    answer = Answer([(spec, array)], Timing(queue_seconds=0.0, compute_seconds=0.0, run_rows=1))
+    answer = Answer([(spec, array)], Timing(queue_seconds=0.0, compute_seconds=0.0))
     body: dict[str, Any] = json.loads(encode(answer, model="m", version=3, request=request))
     return body
 

@@ -33,7 +33,7 @@ types: $(VENV)/.dev
 
 coverage: $(VENV)/.dev
 	$(BIN)/coverage erase
-	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest -q
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
@@ -41,7 +41,8 @@ check: lint types coverage
 
 # The committed models, each from its committed spec.
 models: $(VENV)/.train
-	$(BIN)/axon train training/specs/digits.toml --repository models
+	for name in digits digits_cnn wine diabetes titanic fashion_mnist_cnn; do \
+		$(BIN)/axon train training/specs/$$name.toml --repository models || exit 1; done
 
 # Three environments, each a superset of the one before: service, + training, + development.
 $(VENV)/.python:

@@ -10,6 +10,7 @@ import click
 
 from service import __version__, client
 from service.errors import AxonError
+from service.models_command import models
 from service.observability import logging
 from service.server import serve as serve_settings
 from service.settings import Settings
@@ -87,6 +88,9 @@ def predict(model: str, file: Path, url: str, top: int) -> None:
     """
     for line in client.predict(url, model, file, top=top):
         click.echo(line)
+
+
+axon.add_command(models)
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
 """uvicorn's HTTP/1.1 protocol with the manners that a server on an open port needs."""
 
 import re
+from collections import deque
 from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD_SIZE: Final = 64 * 1024  # bytes of request line and headers
 _TOO_LARGE: Final = (
@@ -22,6 +23,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._in_body = False
         self._head_size = 0
+        self._unanswered: deque[RequestResponseCycle] = deque()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came. A head that grows beyond its bound ends the connection."""
@@ -40,15 +42,24 @@ class HttpProtocol(HttpToolsProtocol):
         """Note that the head is over."""
         self._in_head, self._in_body = False, True
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
 
     def on_message_complete(self) -> None:
         """Note that the body is over."""
         self._in_body = False
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """Note that the oldest request is answered."""
+        self._unanswered.popleft()
+        super().on_response_complete()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drop the requests that were sent ahead: their answers have nowhere to go."""
+        """Tell every request of the client that it has left, also those that were sent ahead; uvicorn tells the last one."""
         self.pipeline.clear()
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
 
 

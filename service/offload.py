@@ -3,7 +3,9 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
+
+THREAD_PREFIX: Final = "axon-"
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -34,5 +36,5 @@ async def offload(function: Callable[Arguments, Result], *args: Arguments.args, 
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=work, name="axon-offload", daemon=True).start()
+    threading.Thread(target=work, name=f"{THREAD_PREFIX}offload", daemon=True).start()
     return await future

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +17,7 @@ from service.app import create_app
 from service.errors import ConfigurationError
 from service.http_protocol import HttpProtocol
 from service.inference import providers
+from service.offload import THREAD_PREFIX
 from service.settings import Settings
 
 logger = logging.getLogger("axon.server")
@@ -45,6 +48,9 @@ def serve(settings: Settings) -> None:
         logger.info("Axon %s listens on http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port)
         uvloop.run(_Server(config).serve(sockets=[listener]))
     logger.info("stopped")
+    if any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate()):
+        logging.shutdown()
+        os._exit(0)  # a load or a run goes on inside onnxruntime: ending Python around its thread would abort the process
 
 
 class _Server(uvicorn.Server):

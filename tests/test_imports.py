@@ -57,11 +57,14 @@ def importers(*packages: str) -> set[str]:
             {"service.inference.session", "service.inference.providers", "training.parity", "training.features.running"},
             id="onnxruntime",
         ),
-        pytest.param(["tf2onnx"], {"training.export"}, id="tf2onnx"),
+        pytest.param(["tf2onnx"], {"training.export.conversion"}, id="tf2onnx"),
         pytest.param(["prometheus_client"], {"service.observability.metrics"}, id="prometheus_client"),
         pytest.param(["uvicorn", "uvloop"], {"service.server", "service.http_protocol"}, id="the ASGI server"),
         pytest.param(["simdjson"], {"service.protocols.json_tensors", "service.protocols.open_inference"}, id="simdjson"),
-        pytest.param(["httpx", "PIL"], {"service.client"}, id="what only `axon predict` needs"),
+        pytest.param(["httpx"], {"service.client"}, id="the HTTP client"),
+        pytest.param(
+            ["PIL"], {"service.client", "training.datasets.cifar10", "training.datasets.image_folder"}, id="reading pictures"
+        ),
     ],
 )
 def test_package_is_imported_only_where_it_belongs(packages: list[str], allowed: set[str]) -> None:
@@ -127,10 +130,10 @@ def test_only_the_top_knows_the_application() -> None:
     assert importers("service.cli") == set()
 
 
-def test_training_knows_only_the_repository_of_the_service() -> None:
+def test_training_knows_only_the_repository_of_the_service_and_what_it_raises() -> None:
     found = {target for module in FILES if lies_in(module, "training") for target in imports(module) if lies_in(target, "service")}
 
-    assert {target for target in found if not lies_in(target, "service.repository")} == set()
+    assert {target for target in found if not lies_in(target, "service.repository", "service.errors")} == set()
 
 
 def test_environment_is_read_at_the_two_entry_points() -> None:

@@ -1,7 +1,7 @@
 """One version of one model in service: validation, batcher and session under one `infer`."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
@@ -80,15 +80,17 @@ class ServedModel:
         observer.watch_pending(lambda: self._batcher.pending_rows)
         self._rows_count = loaded.rows_count
 
-    async def infer(self, inputs: Mapping[str, Array], requested_outputs: Sequence[str] = ()) -> Answer:
-        """Answer one request of any number of rows.
+    async def infer(
+        self, inputs: Mapping[str, Array], requested_outputs: Sequence[str] = (), missing: Collection[str] = ()
+    ) -> Answer:
+        """Answer one request of any number of rows; `missing` names the inputs in which the client left values out.
 
         Raises SignatureMismatch for input that does not fit, QueueFull, ShuttingDown, or ModelFailed.
         """
         started_at = perf_counter()
         outcome = "failed"
         try:
-            arrays = checked_inputs(self.name, self.signature, inputs, same_rows=self._rows_count)
+            arrays = checked_inputs(self.name, self.signature, inputs, same_rows=self._rows_count, missing=missing)
             positions = checked_outputs(self.name, self.signature, requested_outputs)
             rows = len(arrays[0]) if self._rows_count else 1
             outputs, timing = await self._batcher.submit(arrays, rows=rows, key=self._key(arrays))

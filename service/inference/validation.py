@@ -1,6 +1,6 @@
 """Do these tensors fit the model? Asked before anything is queued, so that bad input never meets anyone else's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from service.repository.signature import Signature, TensorSpec
 Array = np.ndarray[Any, Any]
 
 
-def checked_inputs(model: str, signature: Signature, inputs: Mapping[str, Array], *, same_rows: bool) -> list[Array]:
+def checked_inputs(
+    model: str, signature: Signature, inputs: Mapping[str, Array], *, same_rows: bool, missing: Collection[str] = ()
+) -> list[Array]:
     """Return the inputs in the order of the signature.
 
     Raises SignatureMismatch if one is missing, unknown, empty, or of another datatype or shape than the signature says, or if the
@@ -29,6 +31,9 @@ def checked_inputs(model: str, signature: Signature, inputs: Mapping[str, Array]
                 f"Input '{spec.name}' of model '{model}' is missing. Its inputs: {_described(signature.inputs)}."
             )
         ordered.append(_checked(model, spec, inputs[spec.name]))
+    for spec in signature.inputs:
+        if spec.name in missing and not spec.missing:
+            raise SignatureMismatch(f"Input '{spec.name}' of model '{model}' has null for a value; it takes no missing values.")
     if same_rows and len({len(array) for array in ordered}) > 1:
         rows = ", ".join(f"'{spec.name}' {len(array)}" for spec, array in zip(signature.inputs, ordered, strict=True))
         raise SignatureMismatch(

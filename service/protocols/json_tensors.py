@@ -19,6 +19,8 @@ _BUFFERS: Final[dict[str, tuple[Literal["d", "i", "u"], Any]]] = {
     "u": ("u", np.uint64),
 }
 _EXPECTED: Final = {"f": "numbers", "i": "integers", "u": "integers", "b": "true or false", "O": "strings"}
+# What may stand beside a null, and what the null becomes.
+_MISSING: Final[dict[str, tuple[tuple[type, ...], Any]]] = {"f": ((int, float), float("nan")), "O": ((str,), "")}
 _NESTING_CHECKED = 4096
 _COUNTED = 0xFFFFFF  # simdjson counts the items of a list no further
 
@@ -34,18 +36,24 @@ def parse(body: bytes) -> simdjson.Object:
     return document
 
 
-def to_array(data: object, *, datatype: Datatype, shape: tuple[int, ...], where: str) -> Array:
+def to_array(data: object, *, datatype: Datatype, shape: tuple[int, ...], where: str) -> tuple[Array, bool]:
     """Turn a parsed JSON array, flat or nested like `shape`, into an array of `datatype` and `shape`.
 
-    Raises MalformedBody, which names the tensor as `where`, if the count differs from the shape, or a value is not of the datatype
-    (a string or null in FP32, a fraction in INT64) or outside its range.
+    Also tells whether a null stood among the values: in floats it becomes NaN, in strings the empty one. Raises MalformedBody,
+    which names the tensor as `where`, if the count differs from the shape, or a value is not of the datatype (a string in FP32,
+    a fraction in INT64) or outside its range.
     """
     if not isinstance(data, simdjson.Array):
         raise MalformedBody(f"{where} has no 'data' list. Send its values as a JSON array, flat or nested.")
     _check_nesting(data, shape, where)
     dtype = to_numpy(datatype)
+    missing = False
     try:
-        flat = _FLAT[dtype.kind](data, dtype)
+        try:
+            flat = _FLAT[dtype.kind](data, dtype)
+        except TypeError:
+            flat = _with_missing(data, dtype)
+            missing = True
     except (TypeError, ValueError, OverflowError, FloatingPointError):
         raise MalformedBody(
             f"{where} holds a value that is not of datatype {datatype}: expected {_EXPECTED[dtype.kind]}{_range(dtype)}."
@@ -53,7 +61,7 @@ def to_array(data: object, *, datatype: Datatype, shape: tuple[int, ...], where:
     if flat.size != prod(shape):
         raise MalformedBody(f"{where} has {flat.size} values, but its shape {list(shape)} needs {prod(shape)}.")
     try:
-        return flat.reshape(shape)
+        return flat.reshape(shape), missing
     except ValueError:  # no value, and sizes beyond what an array can have
         raise MalformedBody(f"{where} has the shape {list(shape)}, which no tensor can have.") from None
 
@@ -69,6 +77,20 @@ def _numbers(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
         if values.min() < limits.min or values.max() > limits.max:
             raise OverflowError
     return values.astype(dtype)
+
+
+def _with_missing(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
+    """Read floats or strings with at least one null among them; raise TypeError for anything else."""
+    if dtype.kind not in _MISSING:
+        raise TypeError
+    values = _flattened(data.as_list())
+    accepted, filler = _MISSING[dtype.kind]
+    if None not in values or not all(value is None or type(value) in accepted for value in values):
+        raise TypeError
+    with np.errstate(over="raise"):
+        return np.array([filler if value is None else value for value in values], dtype=np.float64 if filler else object).astype(
+            dtype
+        )
 
 
 def _booleans(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:

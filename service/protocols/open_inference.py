@@ -48,9 +48,10 @@ class Metadata(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """A decoded request: tensors by input name, and the names of the outputs to give (none means all)."""
+    """A decoded request: tensors by input name, those of them with missing values, and the outputs to give (none means all)."""
 
     inputs: dict[str, Array]
+    missing: frozenset[str]
     outputs: tuple[str, ...]
     id: str | None
     parameters: Parameters
@@ -62,8 +63,10 @@ def decode(body: bytes) -> InferRequest:
     identifier = document.get("id")
     if identifier is not None and not isinstance(identifier, str):
         raise MalformedBody("'id' must be a string.")
+    inputs, missing = _inputs(document.get("inputs"))
     return InferRequest(
-        inputs=_inputs(document.get("inputs")),
+        inputs=inputs,
+        missing=missing,
         outputs=_outputs(document.get("outputs")),
         id=identifier,
         parameters=_parameters(document.get("parameters"), "the request"),
@@ -100,21 +103,24 @@ def server_metadata(version: str) -> dict[str, Any]:
     return {"name": "axon", "version": version, "extensions": []}
 
 
-def _inputs(tensors: object) -> dict[str, Array]:
+def _inputs(tensors: object) -> tuple[dict[str, Array], frozenset[str]]:
     if not isinstance(tensors, simdjson.Array) or not len(tensors):
         raise MalformedBody(
             'The request has no inputs. Send {"inputs": [{"name": ..., "shape": ..., "datatype": ..., "data": ...}]}.'
         )
     inputs: dict[str, Array] = {}
+    missing: set[str] = set()
     for index, tensor in enumerate(tensors):
-        name, array = _input(tensor, index)
+        name, array, has_null = _input(tensor, index)
         if name in inputs:
             raise MalformedBody(f"Input '{shown(name)}' is given twice.")
         inputs[name] = array
-    return inputs
+        if has_null:
+            missing.add(name)
+    return inputs, frozenset(missing)
 
 
-def _input(tensor: object, index: int) -> tuple[str, Array]:
+def _input(tensor: object, index: int) -> tuple[str, Array, bool]:
     if not isinstance(tensor, simdjson.Object):
         raise MalformedBody(f"inputs[{index}] must be an object with name, shape, datatype and data.")
     name = tensor.get("name")
@@ -124,7 +130,7 @@ def _input(tensor: object, index: int) -> tuple[str, Array]:
     _parameters(tensor.get("parameters"), where)
     datatype = _datatype(tensor.get("datatype"), where)
     shape = _shape(tensor.get("shape"), where)
-    return name, to_array(tensor.get("data"), datatype=datatype, shape=shape, where=where)
+    return name, *to_array(tensor.get("data"), datatype=datatype, shape=shape, where=where)
 
 
 def _datatype(value: object, where: str) -> Datatype:
@@ -165,7 +171,13 @@ def _parameters(value: object, where: str) -> Parameters:
 
 
 def _tensor_metadata(spec: TensorSpec) -> TensorMetadata:
-    meaning = {"labels": spec.labels, "features": spec.features, "unit": spec.unit, "value_range": spec.value_range}
+    meaning = {
+        "labels": spec.labels,
+        "features": spec.features,
+        "unit": spec.unit,
+        "value_range": spec.value_range,
+        "missing": spec.missing,
+    }
     known = {key: value for key, value in meaning.items() if value}
     return TensorMetadata(name=spec.name, datatype=spec.datatype, shape=spec.shape, parameters=known)
 

@@ -33,20 +33,26 @@ class FileDigest(msgspec.Struct, frozen=True):
 class Parity(msgspec.Struct, frozen=True):
     """How closely the ONNX graph reproduces the Keras model.
 
-    `max_abs_error` is the largest |onnx - keras| over all outputs and all batches of `batch_sizes` rows; publishing demands
-    that it is at most `tolerance`, and the service that the samples replay within it.
+    `max_abs_error` is the largest |onnx - keras| / max(1, |keras|) over all outputs and all batches of `batch_sizes` rows;
+    publishing demands that it is at most `tolerance`, and the service that the samples replay within it. `rows` counts the
+    different rows, edge rows among them; `batch_invariance` is the largest difference that it makes to a row whether it is run
+    alone or in a batch of 64.
     """
 
     tolerance: float
     max_abs_error: float
     batch_sizes: tuple[int, ...]
+    rows: int | None = None
+    batch_invariance: float | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a package holds and where it came from.
 
     `files` has every other file by its path inside the package. Unknown keys are ignored, so that packages of a newer Axon
-    can be read as long as `format` is known.
+    can be read as long as `format` is known. `intervals` are 95% intervals of the test metrics; `acceptance` says what was
+    demanded of them, and whether the model was published against it; `rolled_back`
+    {"from": 5, "to": 3} that this version is a copy of 3.
     """
 
     name: str
@@ -61,6 +67,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     parity: Parity | None = None
     metrics: dict[str, dict[str, float]] = {}
+    intervals: dict[str, tuple[float, float]] = {}
+    acceptance: dict[str, Any] = {}
+    rolled_back: dict[str, int] = {}
     dataset: dict[str, Any] = {}
     spec: dict[str, Any] = {}
     tools: dict[str, str] = {}

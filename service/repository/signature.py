@@ -12,8 +12,9 @@ class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """One input or output of a model.
 
     `shape` includes the batch axis; -1 stands for any size. The other fields say what the numbers mean and may be absent:
-    `labels` names the entries of the last axis of an output, `features` those of an input, `unit` is the unit of measure,
-    `value_range` the smallest and largest value that training saw as possible (a picture's black and white).
+    `labels` names the entries of the last axis of an output, `features` those of an input, `unit` is the unit of measure.
+    `missing` says that the model knows what to do with missing values (NaN, or an empty string). `value_range` has the
+    smallest and largest value that training saw as possible (a picture's black and white).
     """
 
     name: str
@@ -23,6 +24,7 @@ class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     features: tuple[str, ...] = ()
     unit: str = ""
     value_range: tuple[float, float] | None = None
+    missing: bool = False
     description: str = ""
 
     def accepts(self, shape: tuple[int, ...]) -> bool:

@@ -68,7 +68,7 @@ class ModelRoutes:
             else:
                 request = open_inference.decode(body)
             model = self._registry.get(name, version)  # again: it may have been replaced while the body came in
-            answer = await model.infer(request.inputs, request.outputs)
+            answer = await model.infer(request.inputs, request.outputs, request.missing)
             timing = answer.timing
             encode = partial(open_inference.encode, answer, model=model.name, version=model.version, request=request)
             await respond(

@@ -32,7 +32,8 @@ def test_own_commands_are_listed(plugins: list[EntryPoint]) -> None:
     output = CliRunner().invoke(cli.axon, ["-h"]).output
 
     assert plugins == []
-    assert "Commands:\n  predict" in output
+    assert "Commands:\n  models " in output
+    assert "\n  predict " in output
     assert "\n  serve " in output
 
 
@@ -53,7 +54,9 @@ def test_unknown_command_is_refused(plugins: list[EntryPoint]) -> None:
     assert "No such command 'nonsense'" in result.output
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["predict", "--help"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["serve", "--help"], ["predict", "--help"], ["models", "--help"], ["--version"]], ids=" ".join
+)
 def test_help_loads_neither_tensorflow_nor_training(arguments: list[str]) -> None:
     program = (
         "import sys\nfrom service.cli import axon\n"

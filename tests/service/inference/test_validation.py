@@ -86,3 +86,13 @@ def test_requested_outputs_are_found(names: list[str], positions: list[int]) -> 
 def test_outputs_that_cannot_be_given_are_refused(names: list[str], message: str) -> None:
     with pytest.raises(SignatureMismatch, match=message):
         checked_outputs("m", SIGNATURE, names)
+
+
+def test_missing_values_are_taken_only_where_the_signature_says_so() -> None:
+    tensors = {"x": np.array([np.nan, 1], np.float32)}
+    strict = Signature(inputs=(TensorSpec("x", "FP32", (-1,)),), outputs=())
+    lenient = Signature(inputs=(TensorSpec("x", "FP32", (-1,), missing=True),), outputs=())
+
+    with pytest.raises(SignatureMismatch, match="takes no missing values"):
+        checked_inputs("m", strict, tensors, same_rows=True, missing={"x"})
+    assert checked_inputs("m", lenient, tensors, same_rows=True, missing={"x"})[0] is tensors["x"]

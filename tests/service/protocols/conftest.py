@@ -18,6 +18,7 @@ def array_of() -> Callable[..., Array]:
 
     def read(text: str, datatype: Datatype, *shape: int) -> Array:
         body = parse(b'{"data": %s}' % text.encode())
-        return to_array(body["data"], datatype=datatype, shape=shape, where="Input 'x'")
+        array, _missing = to_array(body["data"], datatype=datatype, shape=shape, where="Input 'x'")
+        return array
 
     return read

@@ -16,7 +16,7 @@ from service.repository.signature import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
 TENSOR = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}
-ANONYMOUS = InferRequest(inputs={}, outputs=(), id=None, parameters={})
+ANONYMOUS = InferRequest(inputs={}, missing=frozenset(), outputs=(), id=None, parameters={})
 
 
 def decoded(**keys: Any) -> InferRequest:
@@ -173,7 +173,7 @@ def test_answer_names_model_and_version_as_strings() -> None:
 
 
 def test_id_is_echoed() -> None:
-    request = InferRequest(inputs={}, outputs=(), id="ü", parameters={})
+    request = InferRequest(inputs={}, missing=frozenset(), outputs=(), id="ü", parameters={})
 
     assert encoded(np.zeros((1,), np.float32), request=request)["id"] == "ü"
     assert "id" not in encoded(np.zeros((1,), np.float32))

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,13 +23,14 @@ from service.repository.manifest import Manifest
 from service.repository.samples import Samples
 from training.children import child
 from training.errors import DemoFailed
-from training.spec_file import read_spec
+from training.spec.reading import read_spec
 from training.stopping import Stopped
 from training.terminal import own_terminal
 
 _START_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.05
 _SHADES: Final = " .:-=+*#%@"
+_SHOWN: Final = 8  # values of a row
 AXON: Final = (sys.executable, "-m", "service.cli")
 
 
@@ -113,26 +114,45 @@ def _ended(code: int) -> DemoFailed:
 
 
 def _show_prediction(model_directory: Path, url: str) -> None:
-    """Send the newest version's first sample, a row of the test split, and print what came back and how to do the same."""
+    """Send a sample of the newest version, a row of the test split, and print what came back and how to do the same."""
     directory = list(find_versions(model_directory).values())[-1]
     manifest, samples = Manifest.read(directory), Samples.read(directory)
     if samples is None:
         raise DemoFailed(f"{directory} has no samples to send.")
-    inputs = {name: rows[:1] for name, rows in samples.inputs.items()}
+    row = _whole_row(samples.inputs)
+    inputs = {name: rows[row : row + 1] for name, rows in samples.inputs.items()}
     request = json.dumps(_request(manifest, inputs), separators=(",", ":"))
     infer = f"{url}/v2/models/{manifest.name}/infer"
     response = httpx.post(infer, content=request, headers={"content-type": "application/json"}, trust_env=False)
     if response.status_code != httpx.codes.OK:
         raise DemoFailed(f"POST {infer} gave {response.status_code}: {response.text[:500]}")
-    probabilities = np.asarray(response.json()["outputs"][0]["data"], dtype=np.float64).ravel()
-    labels = manifest.signature.outputs[0].labels
-    best = int(probabilities.argmax())
-    truth = manifest.dataset["sample_labels"][0]
-    click.echo(f"\n{_picture(next(iter(inputs.values()))[0])}\n")
-    click.echo(f"A held-out row, labelled {truth}. Predicted {labels[best]} with probability {probabilities[best]:.4f}.\n")
+    answer = np.asarray(response.json()["outputs"][0]["data"], dtype=np.float64).ravel()
+    click.echo(f"\n{_pictured(inputs)}\n")
+    click.echo(f"{_told(manifest, answer, row)}\n")
     click.echo(_addresses(manifest, url))
     click.echo(f"\nTry it:\n\ncurl {infer} -H 'content-type: application/json' -d {shlex.quote(request)}\n")
     click.echo("Serving until Ctrl-C.")
+
+
+def _whole_row(inputs: Mapping[str, np.ndarray[Any, Any]]) -> int:
+    """Return the first sample without a missing number, which JSON cannot hold; 0 if there is none."""
+    numbers = [rows.reshape(len(rows), -1) for rows in inputs.values() if rows.dtype.kind == "f"]
+    whole = [~np.isnan(rows).any(axis=1) for rows in numbers]
+    return int(np.argmax(np.all(whole, axis=0))) if whole else 0
+
+
+def _told(manifest: Manifest, answer: np.ndarray[Any, Any], row: int) -> str:
+    """Say what the model predicts for a sample, and what it should."""
+    output, facts = manifest.signature.outputs[0], manifest.dataset
+    if "sample_labels" in facts:
+        best = int(answer.argmax())
+        truth = facts["sample_labels"][row]
+        return f"A held-out row, labelled {truth}. Predicted {output.labels[best]} with probability {answer[best]:.4f}."
+    predicted = ", ".join(f"{value:.6g}" for value in answer[:_SHOWN])
+    if "sample_values" in facts:
+        truth = ", ".join(f"{value:.6g}" for value in facts["sample_values"][row][:_SHOWN])
+        return f"A held-out row, whose {output.name} is {truth} {output.unit}".rstrip() + f". Predicted {predicted}."
+    return f"A held-out row. {output.name}: {predicted}{' ...' if len(answer) > _SHOWN else ''}."
 
 
 def _request(manifest: Manifest, inputs: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
@@ -154,8 +174,16 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 -- a number, a string or a bool
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _pictured(inputs: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    """Show one row: a picture, or its columns."""
+    if len(inputs) == 1:
+        return _picture(next(iter(inputs.values()))[0])
+    return "\n".join(f"    {name}  {rows[0]}" for name, rows in inputs.items())
+
+
 def _picture(row: np.ndarray[Any, Any]) -> str:
     """Draw a grey picture with characters, two a pixel; anything else is written as numbers."""
+    row = row[..., 0] if row.shape[-1:] == (1,) else row
     if row.ndim != 2:  # noqa: PLR2004 -- rows and columns
         return str(row)
     shades = np.round(row / max(float(row.max()), 1e-9) * (len(_SHADES) - 1)).astype(int)

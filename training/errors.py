@@ -3,6 +3,9 @@
 TrainingError
 ├── SpecError            the spec file: names the file, the key, the value and what was expected
 ├── DatasetError         the data does not fit the spec, or cannot be split as it asks
+├── FeatureError         a column cannot become what the spec makes of it
+├── ArchitectureError    the architecture does not fit the data, or cannot be built
+├── FitRefused           loss, targets, network, machine or checkpoint do not go together; found before the first epoch
 ├── FitFailed            the loss stopped being a number
 ├── AcceptanceFailed     the model is worse than the spec demands
 ├── ExportFailed         the Keras model has no faithful ONNX form
@@ -30,6 +33,24 @@ class DatasetError(TrainingError):
     """The dataset and the spec contradict each other."""
 
 
+class ArchitectureError(TrainingError):
+    """The architecture of the spec cannot be built on this data; nothing was trained."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"The network cannot be built: {problem}")
+
+
+class FeatureError(TrainingError):
+    """A column and what the spec makes of it contradict each other; nothing was trained."""
+
+    def __init__(self, column: str, problem: str) -> None:
+        super().__init__(f"Column '{column}' {problem}")
+
+
+class FitRefused(TrainingError):
+    """What the spec asks of the fit cannot be done with this data, this network or on this machine; nothing was trained."""
+
+
 class FitFailed(TrainingError):
     """The fit diverged."""
 
@@ -55,6 +76,7 @@ class ExportFailed(TrainingError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The model cannot be exported to ONNX: {reason}")
+        self.reason = reason
 
 
 class ParityFailed(TrainingError):

@@ -11,30 +11,41 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
-from service.repository.layout import GRAPH_NAME, publish, staged
+from service.errors import PackageError
+from service.repository.baseline import Baseline
+from service.repository.layout import find_versions, publish, staged
 from service.repository.manifest import Manifest, Parity
 from service.repository.samples import Samples
 from service.repository.signature import Signature
-from training.baseline import Baseline
-from training.datasets import Dataset, Splits
+from training.datasets import Dataset, Rows, Splits
 from training.errors import PublishFailed
+from training.evaluation import Evaluation, Verdict, digest_rows
+from training.report import ReportFacts, write_report
 from training.spec import TrainingSpec
 
 SAMPLE_ROWS: Final = 8
+_DIGITS: Final = 6
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a package is made of; `graph` is the exported file, `sample_outputs` are Keras' for the first test rows."""
+    """All that a package is made of.
+
+    `graphs` are the exported files, `model.onnx` first. `splits` hold the raw columns; `sample_outputs` are Keras' for the first
+    test rows, `baseline` is of the training rows.
+    """
 
     spec: TrainingSpec
     dataset: Dataset
     splits: Splits
     signature: Signature
-    graph: Path
+    graphs: tuple[Path, ...]
     parity: Parity
-    metrics: dict[str, dict[str, float]]
+    evaluations: dict[str, Evaluation]
+    verdict: Verdict
     baseline: Baseline
     sample_outputs: np.ndarray[Any, Any]
+    report: ReportFacts
+    pictures: bool = False
 
 
 def publish_package(package: Package, repository: Path) -> Manifest:
@@ -42,12 +53,43 @@ def publish_package(package: Package, repository: Path) -> Manifest:
     directory = repository / package.spec.name
     try:
         with staged(directory) as staging:
-            shutil.copyfile(package.graph, staging / GRAPH_NAME)
+            for graph in package.graphs:
+                shutil.copyfile(graph, staging / graph.name)
             _samples(package).write(staging)
             package.baseline.write(staging)
+            write_report(package.report, staging, pictures=package.pictures)
             return publish(staging, directory, **_facts(package))
     except OSError as error:
         raise PublishFailed(directory, error) from error
+
+
+def published_now(directory: Path) -> Manifest | None:
+    """Return the manifest of the newest version of a model, None if there is none, or it has none that can be read."""
+    versions = find_versions(directory) if directory.is_dir() else {}
+    try:
+        return Manifest.read(versions[max(versions)]) if versions else None
+    except PackageError:
+        return None
+
+
+def require_writable(directory: Path) -> None:
+    """Raise PublishFailed if a model's directory cannot be made: better now than after the fit. Nothing is written."""
+    nearest = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise PublishFailed(directory, NotADirectoryError(20, "Not a directory"))
+
+
+def dataset_facts(dataset: Dataset, splits: Splits) -> dict[str, Any]:
+    """Return what the manifest says of the data. `test_sha256` tells whether two models were judged by the same rows."""
+    first = splits.test.take(np.arange(min(SAMPLE_ROWS, len(splits.test))))
+    return {
+        "name": dataset.name,
+        "sha256": dataset.sha256,
+        "test_sha256": digest_rows(splits.test.inputs, splits.test.targets, dataset.labels),
+        "rows": len(dataset.rows),
+        "splits": splits.sizes,
+        **_sample_targets(dataset, first),
+    }
 
 
 def tool_versions() -> dict[str, str]:
@@ -57,31 +99,40 @@ def tool_versions() -> dict[str, str]:
     return {"python": sys.version.split()[0], **imported, **others}
 
 
+def _sample_targets(dataset: Dataset, rows: Rows) -> dict[str, Any]:
+    if dataset.task == "classification":
+        return {"sample_labels": [dataset.labels[target] for target in rows.targets]}
+    return {"sample_values": rows.targets.tolist()} if dataset.task == "regression" else {}
+
+
 def _samples(package: Package) -> Samples:
     rows = package.splits.test.take(np.arange(len(package.sample_outputs)))
     (output,) = package.signature.outputs
-    return Samples(inputs=rows.inputs, outputs={output.name: package.sample_outputs})
+    inputs = {spec.name: rows.inputs[spec.name] for spec in package.signature.inputs}
+    return Samples(inputs=inputs, outputs={output.name: package.sample_outputs})
 
 
 def _facts(package: Package) -> dict[str, Any]:
     """Return the fields of the manifest."""
-    spec, dataset = package.spec, package.dataset
-    targets = package.splits.test.targets[: len(package.sample_outputs)]
     return {
-        "description": spec.description,
-        "task": dataset.task,
+        "description": package.spec.description,
+        "task": package.dataset.task,
         "signature": package.signature,
-        "opset": spec.export.opset,
-        "seed": spec.seed,
+        "opset": package.spec.export.opset,
+        "seed": package.spec.seed,
         "parity": package.parity,
-        "metrics": package.metrics,
-        "dataset": {
-            "name": dataset.name,
-            "sha256": dataset.sha256,
-            "rows": len(dataset.rows),
-            "splits": package.splits.sizes,
-            "sample_labels": [dataset.labels[target] for target in targets],
-        },
-        "spec": msgspec.to_builtins(spec),
-        "tools": tool_versions(),
+        "metrics": {name: _rounded(evaluation.metrics) for name, evaluation in package.evaluations.items()},
+        "intervals": {name: (_round(low), _round(high)) for name, (low, high) in package.evaluations["test"].intervals.items()},
+        "acceptance": package.verdict.facts,
+        "dataset": dict(package.report.dataset),
+        "spec": msgspec.to_builtins(package.spec),
+        "tools": dict(package.report.tools),
     }
+
+
+def _rounded(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: _round(value) for name, value in metrics.items()}
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

@@ -1,59 +1,104 @@
-"""The recipe: spec -> dataset -> model -> fit -> evaluate (gate) -> export -> parity (gate) -> package -> publish."""
+"""The recipe: spec -> dataset -> features -> network -> fit -> evaluate (gate) -> export -> parity (gate) -> package -> publish."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from service.repository.layout import GRAPH_NAME
+import keras
+
 from service.repository.manifest import Manifest
-from training.architectures import build_model, signature_of
-from training.baseline import profile
-from training.datasets import load_dataset, split
-from training.evaluation import evaluate, predict, require_accepted
-from training.export import export
-from training.fitting import fit, fix_randomness
-from training.packaging import SAMPLE_ROWS, Package, publish_package
-from training.parity import prove_parity
+from training.assembling import assemble
+from training.datasets import Rows, load_dataset, split
+from training.evaluation import Evaluation, evaluate, predict, require_accepted, require_measurable
+from training.fitting import History, choose_precision, discard_checkpoint, fit, fix_randomness, run_directory
+from training.packaging import dataset_facts, publish_package, published_now, require_writable
+from training.preparation import prepare
 from training.progress import Display
+from training.proving import export_and_prove
+from training.rehearsal import rehearse_export
+from training.run import Data, Judged, Run
 from training.spec import TrainingSpec
+from training.standardising import build_network
 from training.stopping import StopCheck, never
+from training.timing import Stopwatch
+
+__all__ = ["Run", "train"]
 
 
-def train(spec: TrainingSpec, repository: Path, display: Display, *, stop: StopCheck = never) -> Manifest:
+def train(spec: TrainingSpec, repository: Path, display: Display, *, stop: StopCheck = never, run: Run | None = None) -> Manifest:
     """Train the model of `spec` and publish it as its next version in `repository`.
 
     Raises a TrainingError, with nothing published, if any step or gate fails; and whatever `stop` raises.
     """
-    dataset = load_dataset(spec.dataset.name)
-    splits = split(dataset, spec.dataset, seed=spec.seed)
-    signature = signature_of(dataset)
-    display.step(f"Dataset {dataset.name}: " + ", ".join(f"{rows} {name}" for name, rows in splits.sizes.items()) + " rows")
-
-    fix_randomness(spec.seed)
-    model = build_model(spec.architecture, signature)
-    display.step(f"Fitting {model.count_params():,} parameters for at most {spec.epochs} epochs")
-    epochs = fit(model, splits, spec, display, stop)
-
-    metrics = {"test": evaluate(model, splits.test), "validation": evaluate(model, splits.validation)}
-    display.step(f"Ran {epochs} epochs; test " + ", ".join(f"{k} {v:.4f}" for k, v in metrics["test"].items()))
-    require_accepted(metrics["test"], spec.acceptance)
-
+    run, watch = run or Run(), Stopwatch()
+    directory = repository / spec.name
+    require_writable(directory)
+    with watch.step("read and prepare the data"):
+        data = _read(spec, display)
+    workdir = run.workdir or run_directory(spec, data.dataset.sha256)
+    with watch.step("build and rehearse the export"):
+        model = _build(spec, data, display)
+    with watch.step("fit"):
+        history = _fit(spec, data, model, workdir, display, stop)
+    with watch.step("evaluate"):
+        judged = _judge(spec, data, model, history, published_now(directory), force=run.force)
+        display.step(f"Ran {history.ran} epochs; test {_told(judged.evaluations['test'])}")
     with TemporaryDirectory(prefix="axon-export-") as scratch:
-        graph = Path(scratch) / GRAPH_NAME
-        export(model, signature, graph, opset=spec.export.opset)
-        parity = prove_parity(model, graph, signature, splits.test, tolerance=spec.export.parity_tolerance)
-        display.step(f"ONNX opset {spec.export.opset} agrees with Keras within {parity.max_abs_error:.1e}")
-
-        (output,) = signature.outputs
-        package = Package(
-            spec=spec,
-            dataset=dataset,
-            splits=splits,
-            signature=signature,
-            graph=graph,
-            parity=parity,
-            metrics=metrics,
-            baseline=profile(splits.train.inputs, {output.name: predict(model, splits.train.inputs)}),
-            sample_outputs=predict(model, splits.test.inputs)[:SAMPLE_ROWS],
-        )
+        with watch.step("export and prove"):
+            proven = export_and_prove(model, data.prepared, spec.export, data.splits.test.inputs, Path(scratch))
+        display.step(f"ONNX opset {spec.export.opset} agrees with Keras within {proven.parity.max_abs_error:.1e}")
+        package = assemble(spec, data, judged, proven, run, watch)
         stop()
-        return publish_package(package, repository)
+        manifest = publish_package(package, repository)
+    discard_checkpoint(workdir)
+    return manifest
+
+
+def _read(spec: TrainingSpec, display: Display) -> Data:
+    """Read, divide and prepare the rows; refuse thresholds that cannot be measured on them."""
+    dataset = load_dataset(spec.dataset)
+    splits = split(dataset, spec.dataset.split, seed=spec.seed)
+    require_measurable(spec.acceptance, dataset.task, len(dataset.labels))
+    display.step(f"Dataset {dataset.name}: " + ", ".join(f"{rows} {name}" for name, rows in splits.sizes.items()) + " rows")
+    return Data(dataset=dataset, splits=splits, prepared=prepare(spec, dataset, splits))
+
+
+def _build(spec: TrainingSpec, data: Data, display: Display) -> keras.Model:
+    """Build the network, and refuse now what could not be exported after the fit."""
+    fix_randomness(spec.seed)
+    choose_precision(spec.precision)
+    signature = data.prepared.network
+    model = build_network(spec, signature, data.prepared.splits.train)
+    rehearse_export(model, signature, spec.export.opset, memory_limit_mb=spec.export.memory_limit_mb)
+    display.step(f"Fitting {model.count_params():,} parameters for at most {spec.epochs} epochs")
+    return model
+
+
+def _fit(spec: TrainingSpec, data: Data, model: keras.Model, workdir: Path, display: Display, stop: StopCheck) -> History:
+    rows, labels = data.prepared.splits, data.dataset.labels
+    return fit(model, rows.train, rows.validation, spec, workdir=workdir, display=display, stop=stop, labels=labels)
+
+
+def _judge(
+    spec: TrainingSpec, data: Data, model: keras.Model, history: History, published: Manifest | None, *, force: bool
+) -> Judged:
+    """Evaluate on the rows that were not fitted. Raises AcceptanceFailed if the gate does not open."""
+    prepared = data.prepared.splits
+    evaluations = {
+        "test": _evaluate(spec, data, model, prepared.test, data.splits.test),
+        "validation": _evaluate(spec, data, model, prepared.validation, data.splits.validation),
+    }
+    digest = dataset_facts(data.dataset, data.splits)["test_sha256"]
+    verdict = require_accepted(evaluations["test"], spec.acceptance, published, test_sha256=digest, force=force)
+    return Judged(model=model, history=history, evaluations=evaluations, verdict=verdict)
+
+
+def _evaluate(spec: TrainingSpec, data: Data, model: keras.Model, rows: Rows, raw: Rows) -> Evaluation:
+    dataset = data.dataset
+    outputs = predict(model, rows.inputs)
+    return evaluate(
+        dataset.task, outputs, rows.targets, seed=spec.seed, labels=dataset.labels, units=dataset.units, inputs=raw.inputs
+    )
+
+
+def _told(evaluation: Evaluation) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in evaluation.metrics.items())

@@ -1,16 +1,24 @@
 """What a person sees while training runs: a live display on a terminal, plain lines elsewhere, nothing when quiet."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 _PLAIN_LINES: Final = 10
+Metrics = Mapping[str, float]
 
-# Called as an epoch ends, with its number counted from 1 and its metrics by name.
-EpochFinished = Callable[[int, Mapping[str, float]], None]
+
+class Followed(Protocol):
+    """Told how a fit goes; epochs count from 1."""
+
+    def within(self, epoch: int, share: float, metrics: Metrics) -> None:
+        """Take note that `share` (0 to 1) of the epoch's rows are done; the metrics are of these rows."""
+
+    def finished(self, epoch: int, metrics: Metrics) -> None:
+        """Take note that the epoch is done, validation included."""
 
 
 class Display(Protocol):
@@ -19,8 +27,18 @@ class Display(Protocol):
     def step(self, text: str) -> None:
         """Say what was done, or is about to be."""
 
-    def epochs(self, total: int) -> AbstractContextManager[EpochFinished]:
-        """Follow a fit of at most `total` epochs."""
+    def epochs(self, total: int, *, done: int = 0) -> AbstractContextManager[Followed]:
+        """Follow a fit of at most `total` epochs, of which `done` were run before."""
+
+
+class _Unseen:
+    """Follows silently."""
+
+    def within(self, epoch: int, share: float, metrics: Metrics) -> None:
+        pass
+
+    def finished(self, epoch: int, metrics: Metrics) -> None:
+        pass
 
 
 class QuietDisplay:
@@ -30,9 +48,22 @@ class QuietDisplay:
         """Say nothing."""
 
     @contextmanager
-    def epochs(self, total: int) -> Iterator[EpochFinished]:  # noqa: ARG002 -- the interface
+    def epochs(self, total: int, *, done: int = 0) -> Iterator[Followed]:  # noqa: ARG002 -- the interface
         """Follow silently."""
-        yield lambda _epoch, _metrics: None
+        yield _Unseen()
+
+
+class _Lines(_Unseen):
+    """A line for the first epoch and for every tenth of the epochs."""
+
+    def __init__(self, display: "PlainDisplay", total: int) -> None:
+        self._display = display
+        self._total = total
+        self._every = -(-total // _PLAIN_LINES)
+
+    def finished(self, epoch: int, metrics: Metrics) -> None:
+        if epoch % self._every == 0 or epoch == 1:
+            self._display.step(f"  epoch {epoch}/{self._total}  {_told(metrics)}")
 
 
 class PlainDisplay:
@@ -46,23 +77,31 @@ class PlainDisplay:
         self._console.print(text, soft_wrap=True, markup=False)
 
     @contextmanager
-    def epochs(self, total: int) -> Iterator[EpochFinished]:
+    def epochs(self, total: int, *, done: int = 0) -> Iterator[Followed]:  # noqa: ARG002 -- the interface
         """Write a line for every tenth of the epochs."""
-        every = -(-total // _PLAIN_LINES)
+        yield _Lines(self, total)
 
-        def finished(epoch: int, metrics: Mapping[str, float]) -> None:
-            if epoch % every == 0 or epoch == 1:
-                self.step(f"  epoch {epoch}/{total}  {_told(metrics)}")
 
-        yield finished
+class _Bar:
+    """Moves with every part of an epoch; its numbers are those of the running epoch, and at its end those of the validation too."""
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self._bar = bar
+        self._task = task
+
+    def within(self, epoch: int, share: float, metrics: Metrics) -> None:
+        self._bar.update(self._task, completed=epoch - 1 + share, told=_told(metrics))
+
+    def finished(self, epoch: int, metrics: Metrics) -> None:
+        self._bar.update(self._task, completed=epoch, told=_told(metrics))
 
 
 class LiveDisplay(PlainDisplay):
     """A bar that moves: epochs, metrics, time passed and time left."""
 
     @contextmanager
-    def epochs(self, total: int) -> Iterator[EpochFinished]:
-        """Move the bar with every epoch."""
+    def epochs(self, total: int, *, done: int = 0) -> Iterator[Followed]:
+        """Move the bar with every part of an epoch."""
         bar = Progress(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=24),
@@ -74,8 +113,8 @@ class LiveDisplay(PlainDisplay):
             console=self._console,
         )
         with bar:
-            task = bar.add_task("epoch", total=total, told="")
-            yield lambda epoch, metrics: bar.update(task, completed=epoch, told=_told(metrics))
+            task = bar.add_task("epoch", total=total, completed=done, told="")
+            yield _Bar(bar, task)
 
 
 def choose_display(*, quiet: bool) -> Display:
@@ -86,5 +125,5 @@ def choose_display(*, quiet: bool) -> Display:
     return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
 
 
-def _told(metrics: Mapping[str, float]) -> str:
+def _told(metrics: Metrics) -> str:
     return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())

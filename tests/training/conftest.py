@@ -8,7 +8,7 @@ import pytest
 from service.repository.manifest import Manifest
 from training.progress import QuietDisplay
 from training.spec import TrainingSpec
-from training.spec_file import read_spec
+from training.spec.reading import read_spec
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 SPEC_FILE = Path(__file__).parents[2] / "training" / "specs" / "digits.toml"
@@ -32,5 +32,6 @@ def published(digits_spec: TrainingSpec, tmp_path_factory: pytest.TempPathFactor
     from training import pipeline  # noqa: PLC0415 -- TensorFlow is loaded only by the tests that need it
 
     repository = tmp_path_factory.mktemp("models")
-    manifest = pipeline.train(digits_spec, repository, QuietDisplay())
+    run = pipeline.Run(workdir=tmp_path_factory.mktemp("run"), command="axon train digits.toml")
+    manifest = pipeline.train(digits_spec, repository, QuietDisplay(), run=run)
     return repository / manifest.name / str(manifest.version), manifest

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from training.cli import train
+from training.cli import schema, train
 
 AXON = (sys.executable, "-m", "service.cli")
 
@@ -34,19 +35,30 @@ def test_missing_train_extra_is_named_with_the_command_to_get_it(spec_file: Path
 
 
 def test_commands_load_without_the_heavy_packages() -> None:
-    script = "import sys, training.cli; print({'tensorflow', 'keras', 'sklearn', 'onnx', 'onnxruntime'} & set(sys.modules))"
+    script = (
+        "import sys, training.cli;"
+        "print({'tensorflow', 'keras', 'sklearn', 'onnx', 'onnxruntime', 'pandas', 'pyarrow', 'matplotlib'} & set(sys.modules))"
+    )
 
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
 
     assert done.stdout == "set()\n"
 
 
+def test_schema_of_a_spec_is_printed() -> None:
+    result = CliRunner().invoke(schema)
+
+    assert json.loads(result.stdout)["$defs"]["TrainingSpec"]["required"][:2] == ["epochs", "batch_size"]
+
+
 @pytest.mark.training
 def test_training_prints_its_steps_and_no_start_up_notices(spec_file: Path, tmp_path: Path) -> None:
     short = tmp_path / "short.toml"
-    short.write_text(spec_file.read_text().replace("epochs = ", "epochs = 2 #").replace("accuracy = 0.97", "accuracy = 0.1"))
+    short.write_text(spec_file.read_text().replace("epochs = ", "epochs = 2 #").replace("accuracy = 0.98", "accuracy = 0.1"))
 
-    done = subprocess.run([*AXON, "train", short, "--repository", tmp_path / "models"], check=False, capture_output=True, text=True)
+    command = [*AXON, "train", short, "--repository", tmp_path / "models", "--workdir", tmp_path / "run"]
+
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"Published digits version 1: {tmp_path}/models/digits/1 (")
@@ -65,7 +77,7 @@ def test_stopped_training_ends_cleanly_and_publishes_nothing(
 ) -> None:
     endless = tmp_path / "endless.toml"
     endless.write_text(spec_file.read_text().replace("epochs = ", "epochs = 20000 #").replace("patience = ", "patience = 20000 #"))
-    command = [*AXON, "train", str(endless), "--repository", str(tmp_path / "models")]
+    command = [*AXON, "train", str(endless), "--repository", str(tmp_path / "models"), "--workdir", str(tmp_path / "run")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         while "epoch 1/" not in process.stderr.readline():
@@ -79,5 +91,7 @@ def test_stopped_training_ends_cleanly_and_publishes_nothing(
 
     assert process.returncode == code
     assert "Traceback" not in errors
-    assert errors.splitlines()[-1] == "axon: Stopped. Nothing was published."
+    assert errors.splitlines()[-1] == (
+        f"axon: Stopped. Nothing was published. The fit is kept in {tmp_path}/run; run the same command again to go on from there."
+    )
     assert not (tmp_path / "models").exists()

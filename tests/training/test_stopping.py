@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from training.stopping import Stopped, stopped_by_signals
+from training.stopping import Stopped, never, stopped_by_signals
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,20 @@ def test_second_signal_does_not_disturb_cleaning_up() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_stop_in_a_deferred_block_waits_for_the_next_check() -> None:
+    reached = []
+
+    with stopped_by_signals() as stop, pytest.raises(Stopped), stop.deferred():  # noqa: PT012 -- the order is the point
+        os.kill(os.getpid(), signal.SIGINT)
+        reached.append("the line after the signal")
+        stop()
+        reached.append("the line after the check")
+
+    assert reached == ["the line after the signal"]
+
+
+def test_nobody_can_stop_what_never_stops() -> None:
+    with never.deferred():
+        never()

@@ -1,20 +1,27 @@
-"""What a dataset is: rows by tensor name, the class of each, and what the tensors mean."""
+"""What a dataset is: rows by tensor name, the target of each, and what the tensors mean."""
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Self
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
 from service.repository.signature import TensorSpec
+from training.spec import Task
 
 Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, Array]
 
 
 class Rows(Struct, frozen=True):
-    """Inputs by tensor name, and the index of each row's label as int64 [rows]; the first axis of each counts the rows."""
+    """Inputs by tensor name and the targets; the first axis of each counts the rows.
+
+    Targets: int64 [rows] label indices (classification) or float32 [rows, values] (regression). A reconstruction has none of its
+    own, [rows, 0], until the input of its network is known.
+    A table's columns have rank 1: float32 with NaN for what is missing, int64, or object of str with "" for what is missing.
+    """
 
     inputs: Tensors
     targets: Array
@@ -42,20 +49,36 @@ class Splits(Struct, frozen=True):
 
 
 class Dataset(Struct, frozen=True):
-    """All rows of one source. `inputs` declares the tensors of `rows.inputs`; a target is an index into `labels`."""
+    """All rows of one source. `inputs` declares the tensors of `rows.inputs`, `output` what a model of them predicts.
+
+    `labels` names what a classification's targets are indices of, or the values of a regression, with their units of measure
+    `units`. `split_keys` [rows] are the values that decide the split, if a column does.
+    """
 
     name: str
-    task: Literal["classification"]
+    task: Task
     inputs: tuple[TensorSpec, ...]
+    output: TensorSpec
     labels: tuple[str, ...]
     rows: Rows
+    units: tuple[str, ...] = ()
+    split_keys: Array | None = None
 
     @property
     def sha256(self) -> str:
         """Digest of names, types, shapes, values and labels: equal for equal data, on any machine."""
         digest = hashlib.sha256(repr((self.name, self.labels)).encode())
-        for name, array in (*sorted(self.rows.inputs.items()), ("targets", self.rows.targets)):
-            little_endian = array.astype(array.dtype.newbyteorder("<"))
-            digest.update(repr((name, little_endian.dtype.str, array.shape)).encode())
-            digest.update(little_endian.tobytes())
+        columns = [*sorted(self.rows.inputs.items()), ("targets", self.rows.targets)]
+        if self.split_keys is not None:
+            columns.append(("split", self.split_keys))
+        for name, array in columns:
+            digest.update(repr((name, array.dtype.newbyteorder("<").str, array.shape)).encode())
+            digest.update(_content(array))
         return digest.hexdigest()
+
+
+def _content(array: Array) -> bytes:
+    """Return the values as bytes that are the same on every machine: little endian numbers, strings as JSON."""
+    if array.dtype == object:
+        return msgspec.json.encode(array.tolist())
+    return array.astype(array.dtype.newbyteorder("<")).tobytes()

@@ -4,28 +4,82 @@ import numpy as np
 
 from training.datasets.dataset import Array, Dataset, Splits
 from training.errors import DatasetError
-from training.spec import DatasetSpec
+from training.spec.splits import ColumnSplit, RandomSplit, Split, TimeSplit
+
+Parts = tuple[Array, Array, Array]  # row numbers: train, validation, test
 
 
-def split(dataset: Dataset, spec: DatasetSpec, *, seed: int) -> Splits:
-    """Divide the rows at random. Stratified: each label gets its fractions, rounded to whole rows.
-
-    Raises DatasetError if a split (stratified: a label's share of it) would be empty.
-    """
+def split(dataset: Dataset, spec: Split, *, seed: int) -> Splits:
+    """Divide the rows as `spec` says. Raises DatasetError if a part would be empty, or holds a label that training does not."""
     generator = np.random.default_rng(seed)
-    targets = dataset.rows.targets
-    groups = (
-        {label: np.flatnonzero(targets == index) for index, label in enumerate(dataset.labels)}
-        if spec.stratified
-        else {"all": np.arange(len(targets))}
-    )
-    parts = [_cut(name, generator.permutation(rows), spec) for name, rows in groups.items()]
+    if isinstance(spec, RandomSplit):
+        parts = _at_random(dataset, spec, generator)
+    elif isinstance(spec, ColumnSplit):
+        parts = _by_column(dataset, spec, generator)
+    else:
+        parts = _by_time(dataset, spec, generator)
+    for name, indices in zip(("train", "validation", "test"), parts, strict=True):
+        if not len(indices):
+            raise DatasetError(f"The {name} split is empty; expected at least one row. Change dataset.split.")
+    _require_known_labels(dataset, parts)
+    train, validation, test = (dataset.rows.take(indices) for indices in parts)
+    return Splits(train=train, validation=validation, test=test)
+
+
+def _at_random(dataset: Dataset, spec: RandomSplit, generator: np.random.Generator) -> Parts:
+    rows = np.arange(len(dataset.rows))
+    parts = [_cut(name, generator.permutation(group), spec) for name, group in _groups(dataset, rows, stratified=spec.stratified)]
     train, validation, test = (generator.permutation(np.concatenate(pieces)) for pieces in zip(*parts, strict=True))
-    rows = dataset.rows
-    return Splits(train=rows.take(train), validation=rows.take(validation), test=rows.take(test))
+    return train, validation, test
 
 
-def _cut(group: str, rows: Array, spec: DatasetSpec) -> tuple[Array, Array, Array]:
+def _by_column(dataset: Dataset, spec: ColumnSplit, generator: np.random.Generator) -> Parts:
+    keys = np.array([str(key) for key in _keys(dataset)], dtype=object)
+    known = {value for value in (spec.train, spec.validation, spec.test) if value is not None}
+    if unknown := sorted(set(keys) - known):
+        raise DatasetError(
+            f"Column '{spec.column}' holds '{unknown[0]}'; expected one of {', '.join(sorted(known))}. "
+            "Set dataset.split.train, validation and test to the values that stand for them."
+        )
+    train, test = np.flatnonzero(keys == spec.train), np.flatnonzero(keys == spec.test)
+    if spec.validation is not None:
+        return generator.permutation(train), np.flatnonzero(keys == spec.validation), test
+    kept, held = [], []
+    for _, group in _groups(dataset, train, stratified=True):
+        shuffled = generator.permutation(group)
+        count = round(len(group) * spec.validation_fraction)
+        held.append(shuffled[:count])
+        kept.append(shuffled[count:])
+    return generator.permutation(np.concatenate(kept)), generator.permutation(np.concatenate(held)), test
+
+
+def _by_time(dataset: Dataset, spec: TimeSplit, generator: np.random.Generator) -> Parts:
+    """Cut at two moments; rows of one moment are never on both sides of a cut."""
+    keys = _keys(dataset)
+    missing = keys == "" if keys.dtype == object else np.isnan(keys.astype(np.float64))
+    if missing.any():
+        raise DatasetError(f"Time column '{spec.column}' has no value in row {missing.argmax()}; expected one in every row.")
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    last = len(ordered) - 1
+    from_test = ordered[min(last, round(len(ordered) * (1 - spec.test_fraction)))]
+    from_validation = ordered[min(last, round(len(ordered) * (1 - spec.test_fraction - spec.validation_fraction)))]
+    first_test = int(np.searchsorted(ordered, from_test, side="left"))
+    first_validation = int(np.searchsorted(ordered, from_validation, side="left"))
+    train = generator.permutation(order[:first_validation])
+    return train, order[first_validation:first_test], order[first_test:]
+
+
+def _groups(dataset: Dataset, rows: Array, *, stratified: bool) -> list[tuple[str, Array]]:
+    """Return `rows` by label, or all together."""
+    if not stratified or dataset.task != "classification":
+        return [(dataset.name, rows)]
+    targets = dataset.rows.targets[rows]
+    groups = [(label, rows[targets == index]) for index, label in enumerate(dataset.labels)]
+    return [(label, group) for label, group in groups if len(group)]
+
+
+def _cut(group: str, rows: Array, spec: RandomSplit) -> Parts:
     """Cut shuffled row numbers into train, validation and test."""
     test = round(len(rows) * spec.test_fraction)
     validation = round(len(rows) * spec.validation_fraction)
@@ -36,3 +90,22 @@ def _cut(group: str, rows: Array, spec: DatasetSpec) -> tuple[Array, Array, Arra
             "Change the fractions, or set stratified = false."
         )
     return rows[test + validation :], rows[test : test + validation], rows[:test]
+
+
+def _keys(dataset: Dataset) -> Array:
+    if dataset.split_keys is None:
+        raise DatasetError(f"{dataset.name} was read without the column that divides it; expected dataset.split.column.")
+    return dataset.split_keys
+
+
+def _require_known_labels(dataset: Dataset, parts: Parts) -> None:
+    if dataset.task != "classification":
+        return
+    train, validation, test = (np.unique(dataset.rows.targets[indices]) for indices in parts)
+    for name, present in (("validation", validation), ("test", test)):
+        unseen = np.setdiff1d(present, train)
+        if len(unseen):
+            raise DatasetError(
+                f"Label '{dataset.labels[unseen[0]]}' is in the {name} split, but in no training row; expected every label in "
+                "training. Divide otherwise (random, stratified), or leave its rows out."
+            )

@@ -1,0 +1,163 @@
+"""`axon export`: models that were made elsewhere, in a process that has never called them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.repository.manifest import Manifest
+from service.repository.samples import Samples
+
+pytest.importorskip("keras", reason="needs the train extra")
+pytest.importorskip("onnx", reason="needs the train extra")
+importing = pytest.importorskip("training.importing")
+parity = pytest.importorskip("training.parity")
+
+from training.errors import ExportFailed  # noqa: E402 -- below what may be missing
+
+pytestmark = pytest.mark.training
+
+# Written by another process: what is loaded here has never been built or called in this one.
+MAKER = """
+import os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import keras
+import numpy as np
+from own_layers import Own
+
+L = keras.layers
+keras.utils.set_random_seed(1)
+keras.Sequential([keras.Input((4,), name="x"), L.Dense(3, activation="softmax", name="scores")]).save("sequential.keras")
+keras.Sequential([keras.Input((4,), name="x"), L.Dense(3, name="scores")]).save("old.h5")
+a, b = keras.Input((2,), name="a"), keras.Input((3,), name="b")
+both = L.Concatenate()([a, b])
+named = keras.Model({"b": b, "a": a}, {"price": L.Dense(1)(both), "class": L.Dense(2)(a)})
+named.save("named.keras")
+named.export("saved", verbose=False)
+keras.Model([b, a], [L.Dense(1, name="first")(both), L.Dense(2, name="second")(a)]).save("listed.keras")
+own = Own()
+own({"u": np.zeros((1, 3), "float32")})
+own.save("own.keras")
+keras.Sequential([L.Dense(2)]).save("unbuilt.keras")
+image = keras.Input((8, 8, 1), name="image")
+keras.Model(image, L.Resizing(4, 4, interpolation="area")(image)).save("area.keras")
+keras.Model(a, L.Lambda(lambda x: x * 2, output_shape=(2,))(a)).save("code.keras")
+keras.Model(a, L.Activation("relu", name="relu")(a)).save("relu.keras")
+keras.config.set_dtype_policy("mixed_float16")
+keras.Sequential([keras.Input((4,), name="x"), L.Dense(64, activation="relu"), L.Dense(3, name="scores")]).save("mixed.keras")
+"""
+OWN = """
+import keras
+
+@keras.saving.register_keras_serializable(package="tests")
+class Own(keras.Model):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.inner = keras.layers.Dense(2)
+
+    def call(self, features):
+        return {"sum": self.inner(features["u"])}
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("made")
+    (directory / "own_layers.py").write_text(OWN)
+    subprocess.run([sys.executable, "-c", MAKER], cwd=directory, check=True, capture_output=True)
+    return directory
+
+
+def tensors(manifest: Manifest) -> tuple[dict[str, tuple[str, tuple[int, ...]]], dict[str, tuple[str, tuple[int, ...]]]]:
+    inputs, outputs = (
+        {spec.name: (spec.datatype, spec.shape) for spec in specs}
+        for specs in (manifest.signature.inputs, manifest.signature.outputs)
+    )
+    return inputs, outputs
+
+
+def exported(path: Path, repository: Path, **wishes: object) -> Manifest:
+    return importing.publish_exported(importing.Request(path=path, name="made", **wishes), repository)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("file", "inputs", "outputs"),
+    [
+        ("sequential.keras", {"x": (-1, 4)}, {"scores": (-1, 3)}),
+        ("old.h5", {"x": (-1, 4)}, {"scores": (-1, 3)}),
+        ("named.keras", {"a": (-1, 2), "b": (-1, 3)}, {"class": (-1, 2), "price": (-1, 1)}),
+        ("listed.keras", {"b": (-1, 3), "a": (-1, 2)}, {"first": (-1, 1), "second": (-1, 2)}),
+        ("own.keras", {"u": (-1, 3)}, {"sum": (-1, 2)}),
+        ("saved", {"a": (-1, 2), "b": (-1, 3)}, {"class": (-1, 2), "price": (-1, 1)}),
+        ("mixed.keras", {"x": (-1, 4)}, {"scores": (-1, 3)}),
+    ],
+)
+def test_model_made_elsewhere_becomes_a_package(
+    made: Path,
+    file: str,
+    inputs: dict[str, tuple[int, ...]],
+    outputs: dict[str, tuple[int, ...]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(made)
+
+    manifest = exported(made / file, tmp_path, modules=("own_layers",))
+
+    found = tensors(manifest)
+    assert found == tuple({name: ("FP32", shape) for name, shape in side.items()} for side in (inputs, outputs))
+    assert manifest.parity is not None
+    assert manifest.parity.max_abs_error <= 1e-5
+    directory = tmp_path / "made" / "1"
+    manifest.verify(directory)
+    samples = Samples.read(directory)
+    assert samples is not None
+    results = parity.run_graph(parity.open_graph(directory / "model.onnx"), list(outputs), samples.inputs)
+    for name, result in zip(outputs, results, strict=True):
+        np.testing.assert_allclose(result, samples.outputs[name], atol=1e-5)
+
+
+def test_labels_and_value_range_stand_in_the_signature(made: Path, tmp_path: Path) -> None:
+    manifest = exported(made / "named.keras", tmp_path, labels={"class": ("no", "yes")}, value_range=(0.0, 255.0))
+
+    assert {spec.name: spec.labels for spec in manifest.signature.outputs} == {"class": ("no", "yes"), "price": ()}
+    assert {spec.value_range for spec in manifest.signature.inputs} == {(0.0, 255.0)}
+
+
+@pytest.mark.parametrize(
+    ("file", "wishes", "message"),
+    [
+        ("area.keras", {}, "'area', which computes something else in ONNX; use 'bilinear'"),
+        ("unbuilt.keras", {}, "does not know its input shape. Add a keras.Input"),
+        ("code.keras", {}, "Use --trusted if you know who made the file"),
+        ("own_layers.py", {}, "is no model file; expected .keras, .h5"),
+        ("sequential.keras", {"labels": {"": ("a", "b")}}, r"2 labels are given, but output 'scores' has the shape \[-1, 3\]"),
+        ("sequential.keras", {"labels": {"other": ("a",)}}, "labels are given for output 'other'; the model has scores"),
+        ("sequential.keras", {"modules": ("not_there",)}, "--import not_there: No module named"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value[:20] else None,
+)
+def test_model_that_cannot_be_exported_is_refused(
+    made: Path, file: str, wishes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportFailed, match=message):
+        exported(made / file, tmp_path, **wishes)
+    assert list(tmp_path.glob("made/*")) == []
+
+
+def test_lambda_of_a_trusted_file_is_exported(made: Path, tmp_path: Path) -> None:
+    assert exported(made / "code.keras", tmp_path, trusted=True).version == 1
+
+
+def test_command_publishes_and_says_where(made: Path, tmp_path: Path) -> None:
+    command = "from training.export_command import export; export()"
+    arguments = [str(made / "sequential.keras"), "--repository", str(tmp_path), "--name", "flowers", "--labels", "a,b,c"]
+
+    done = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Published flowers version 1: {tmp_path}/flowers/1 (")
+    assert done.stderr == ""
+    assert Manifest.read(tmp_path / "flowers" / "1").signature.outputs[0].labels == ("a", "b", "c")

@@ -1,0 +1,77 @@
+"""A spec's architecture -> a Keras model; the scaling of the inputs is part of it, and so of the served graph.
+
+A file for each family; each builder takes its spec and the declared inputs and outputs, and names the model's tensors by them.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import keras
+
+from service.repository.signature import Signature, TensorSpec
+from training.architectures.application import build_application
+from training.architectures.autoencoder import build_autoencoder
+from training.architectures.convolutional import build_cnn, build_residual
+from training.architectures.custom import build_custom
+from training.architectures.dense import build_dense
+from training.architectures.sequential import build_attention, build_recurrent
+from training.architectures.tables import build_wide_and_deep
+from training.datasets import Dataset
+from training.spec.architecture import (
+    ApplicationSpec,
+    ArchitectureSpec,
+    AttentionSpec,
+    AutoencoderSpec,
+    CnnSpec,
+    CustomSpec,
+    DenseSpec,
+    RecurrentSpec,
+    ResidualCnnSpec,
+    WideAndDeepSpec,
+)
+
+OUTPUT_NAME: Final = "probabilities"
+
+_BUILDERS: Final[dict[type, Callable[[Any, tuple[TensorSpec, ...], tuple[TensorSpec, ...]], keras.Model]]] = {
+    ApplicationSpec: build_application,
+    AttentionSpec: build_attention,
+    AutoencoderSpec: build_autoencoder,
+    CnnSpec: build_cnn,
+    CustomSpec: build_custom,
+    DenseSpec: build_dense,
+    RecurrentSpec: build_recurrent,
+    ResidualCnnSpec: build_residual,
+    WideAndDeepSpec: build_wide_and_deep,
+}
+
+
+def build_model(spec: ArchitectureSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> keras.Model:
+    """Build the network with fresh weights, drawn from Keras' global seed; its tensors are named by `inputs` and `outputs`.
+
+    Raises ArchitectureError if the architecture does not fit them.
+    """
+    for tensor in (*inputs, *outputs):
+        _reserve(tensor.name)
+    return _BUILDERS[type(spec)](spec, inputs, outputs)
+
+
+def _reserve(name: str) -> None:
+    """Keep Keras from giving the name of a tensor, "dense" say, to a layer: names are unique within a model."""
+    prefix, _, number = name.rpartition("_")
+    if not number.isdecimal():
+        keras.backend.get_uid(name)
+        return
+    while keras.backend.get_uid(prefix) <= int(number):
+        pass
+
+
+def signature_of(dataset: Dataset) -> Signature:
+    """Return what the model for `dataset` takes and gives: its raw inputs, and one probability a label."""
+    probabilities = TensorSpec(
+        name=OUTPUT_NAME,
+        datatype="FP32",
+        shape=(-1, len(dataset.labels)),
+        labels=dataset.labels,
+        description="Probability of each label.",
+    )
+    return Signature(inputs=dataset.inputs, outputs=(probabilities,))

@@ -1,0 +1,97 @@
+"""A model made elsewhere -> a verified package: load, export, prove parity on random rows, publish."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from service.repository.layout import GRAPH_NAME, checked_name, publish, staged
+from service.repository.manifest import FileDigest, Manifest
+from service.repository.samples import Samples
+from service.repository.signature import Signature, TensorSpec
+from training.edge_rows import random_rows
+from training.errors import ExportFailed, PublishFailed
+from training.export import Program, export_program
+from training.export.loading import load_program
+from training.packaging import tool_versions
+from training.parity import prove_parity
+
+_ROWS: Final = 64
+_SAMPLES: Final = 8
+_SEED: Final = 0
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What `axon export` was asked for.
+
+    `labels` are those of the entries of an output's last axis, by output name ("" is the only output). `value_range` is that of
+    all numeric inputs, which nothing in the file tells. `tolerance` is for |ONNX - Keras| / max(1, |Keras|).
+    """
+
+    path: Path
+    name: str
+    description: str = ""
+    labels: dict[str, tuple[str, ...]] = {}
+    value_range: tuple[float, float] | None = None
+    opset: int = 18
+    tolerance: float = 1e-5
+    memory_limit_mb: int = 8192
+    modules: tuple[str, ...] = ()
+    trusted: bool = False
+
+
+def publish_exported(request: Request, repository: Path) -> Manifest:
+    """Publish the model as the next version of `request.name`. Raises ExportFailed, ParityFailed or PublishFailed."""
+    loaded = load_program(request.path, modules=request.modules, trusted=request.trusted)
+    program = Program(_described(loaded.signature, request), loaded.call, loaded.weights)
+    rows = random_rows(program.signature, _ROWS, seed=_SEED)
+    directory = repository / checked_name(request.name)
+    try:
+        with staged(directory) as staging:
+            graph = staging / GRAPH_NAME
+            export_program(program, graph, opset=request.opset, memory_limit_mb=request.memory_limit_mb)
+            parity = prove_parity(program.run, graph, program.signature, rows, tolerance=request.tolerance)
+            few = {name: array[:_SAMPLES] for name, array in rows.items()}
+            Samples(inputs=few, outputs=program.run(few)).write(staging)
+            return publish(staging, directory, parity=parity, **_facts(request, program.signature))
+    except OSError as error:
+        raise PublishFailed(directory, error) from error
+
+
+def _facts(request: Request, signature: Signature) -> dict[str, Any]:
+    """Return the fields of the manifest. There is no dataset: the samples are random rows."""
+    source: dict[str, Any] = {"file": request.path.name}
+    if request.path.is_file():
+        source |= {"sha256": FileDigest.of(request.path).sha256}
+    return {
+        "description": request.description,
+        "signature": signature,
+        "opset": request.opset,
+        "seed": _SEED,
+        "spec": {"exported_from": source},
+        "tools": tool_versions(),
+    }
+
+
+def _described(signature: Signature, request: Request) -> Signature:
+    """Add what the file does not tell."""
+    inputs = tuple(
+        msgspec.structs.replace(spec, value_range=None if spec.datatype in {"BYTES", "BOOL"} else request.value_range)
+        for spec in signature.inputs
+    )
+    names = [spec.name for spec in signature.outputs]
+    unknown = [name for name in request.labels if name not in names and not (name == "" and len(names) == 1)]
+    if unknown:
+        raise ExportFailed(
+            f"labels are given for output '{unknown[0]}'; the model has {', '.join(names)}. Use --labels NAME=a,b,c."
+        )
+    alone = request.labels.get("", ())
+    return Signature(inputs, tuple(_labelled(spec, request.labels.get(spec.name, alone)) for spec in signature.outputs))
+
+
+def _labelled(spec: TensorSpec, labels: tuple[str, ...]) -> TensorSpec:
+    if labels and spec.shape[-1] != len(labels):
+        raise ExportFailed(
+            f"{len(labels)} labels are given, but output '{spec.name}' has the shape {list(spec.shape)}; expected {spec.shape[-1]}."
+        )
+    return msgspec.structs.replace(spec, labels=labels)

@@ -79,8 +79,9 @@ def _each(splits: Splits, change: Callable[[Rows], Rows]) -> Splits:
 
 
 def _merged(declared: TensorSpec, fitted: TensorSpec) -> TensorSpec:
-    """Complete what the dataset declares with the range of values that training saw."""
-    return declared if declared.value_range else msgspec.structs.replace(declared, value_range=fitted.value_range)
+    """Complete what the dataset declares with the range of values that training saw, and whether they may be missing."""
+    value_range = declared.value_range or fitted.value_range
+    return msgspec.structs.replace(declared, value_range=value_range, missing=fitted.missing)
 
 
 def _words(facts: dict[str, object]) -> str:

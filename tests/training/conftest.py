@@ -11,7 +11,7 @@ from training.spec import TrainingSpec
 from training.spec.reading import read_spec
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-SPEC_FILE = Path(__file__).parents[2] / "training" / "specs" / "digits.toml"
+SPEC_FILE = Path(__file__).parents[2] / "training" / "specs" / "digits_cnn.toml"
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def test_training_prints_its_steps_and_no_start_up_notices(spec_file: Path, tmp_
     done = subprocess.run(command, check=False, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"Published digits version 1: {tmp_path}/models/digits/1 (")
+    assert done.stdout.startswith(f"Published digits_cnn version 1: {tmp_path}/models/digits_cnn/1 (")
     first_words = [line.split()[0] for line in done.stderr.splitlines()]
     assert first_words == ["Training", "Dataset", "Fitting", "epoch", "epoch", "Ran", "ONNX"]
 

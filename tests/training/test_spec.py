@@ -36,7 +36,7 @@ def refusal(spec_file: Path, tmp_path: Path, old: str, new: str) -> str:
 
 
 def test_committed_spec_is_valid_and_frozen(digits_spec: TrainingSpec) -> None:
-    assert digits_spec.name == "digits"
+    assert digits_spec.name == "digits_cnn"
     assert digits_spec.dataset.task == "classification"
     with pytest.raises(AttributeError):
         digits_spec.seed = 1  # type: ignore[misc]

@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from difflib import get_close_matches
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,20 @@ def read_spec(path: Path) -> TrainingSpec:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a spec file, for editors that complete and check TOML."""
-    schema = msgspec.json.schema(TrainingSpec)
+    schema = _with_plain_descriptions(msgspec.json.schema(TrainingSpec))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Axon training spec", **schema}
+
+
+def _with_plain_descriptions(schema: Any) -> Any:  # noqa: ANN401 -- any part of a schema
+    """Unindent the descriptions, which are docstrings: Python 3.13 does so itself, earlier ones do not."""
+    if isinstance(schema, list):
+        return [_with_plain_descriptions(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: cleandoc(value) if key == "description" and isinstance(value, str) else _with_plain_descriptions(value)
+        for key, value in schema.items()
+    }
 
 
 def _problem(message: str, raw: dict[str, Any]) -> str:

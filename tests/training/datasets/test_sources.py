@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from training.datasets import Dataset, load_dataset, split
+from training.datasets import Dataset, csv_files, load_dataset, split
 from training.errors import DatasetError
 from training.spec import DatasetSpec, Task
 from training.spec import sources as kinds
@@ -235,3 +235,20 @@ def test_absent_or_damaged_source_is_named_with_what_was_expected(
 
     with pytest.raises(DatasetError, match=message):
         load(placed)
+
+
+@pytest.mark.parametrize("text", ["2020-01-01 00:00:00", "2020-01-01T00:00:00+05:00", "2020-01-01"])
+def test_dates_of_a_csv_file_stay_as_they_are_written(tmp_path: Path, text: str) -> None:
+    """A served row has the text of the file; a vocabulary of the same moments in another form would know none of it."""
+    path = tmp_path / "t.csv"
+    path.write_text(f"day,x\n{text},1\n{text},2\n")
+
+    assert csv_files.read(kinds.CsvSource(path=str(path))).columns["day"].tolist() == [text, text]
+
+
+def test_column_without_a_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(",x\n0,1\n1,2\n")
+
+    with pytest.raises(DatasetError, match=r"Column 1 .* has no name"):
+        csv_files.read(kinds.CsvSource(path=str(path)))

@@ -55,7 +55,7 @@ def repository(tmp_path: Path) -> Path:
         inputs=(TensorSpec(name="image", datatype="FP32", shape=(-1, 2, 2)),),
         outputs=(TensorSpec(name="probabilities", datatype="FP32", shape=(-1, 2), labels=("cat", "dog")),),
     )
-    directory = tmp_path / "models" / "digits"
+    directory = tmp_path / "models" / "digits_cnn"
     with staged(directory) as staging:
         (staging / "model.onnx").write_bytes(b"")
         Samples(

@@ -5,9 +5,38 @@ from typing import Any
 
 import keras
 import msgspec
+import tensorflow as tf
 
 from training.spec.optimizers import OptimizerSpec
 from training.spec.schedules import Cosine, Exponential, Piecewise, ScheduleSpec
+
+
+class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc] -- Keras has no types
+    """Keras' Adam, each weight's step in TensorFlow's one kernel for it, where Keras' takes a dozen over the same memory.
+
+    The formula is the same, the last bits may differ. AdamW is Adam with a weight decay, which Keras applies before it.
+    """
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:  # noqa: ANN401 -- Keras' signature
+        """Apply one gradient; a sparse one, an embedding's, is left to Keras, and so is amsgrad, which the kernel does not know."""
+        if self.amsgrad or isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        number = tf.cast(self.iterations + 1, variable.dtype)
+        beta_1, beta_2 = tf.cast(self.beta_1, variable.dtype), tf.cast(self.beta_2, variable.dtype)
+        index = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(beta_1, number),
+            beta2_power=tf.pow(beta_2, number),
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=tf.cast(self.epsilon, variable.dtype),
+            grad=tf.cast(gradient, variable.dtype),
+        )
 
 
 def build_optimizer(spec: OptimizerSpec, schedule: ScheduleSpec, *, epochs: int, steps: int) -> keras.optimizers.Optimizer:
@@ -15,6 +44,8 @@ def build_optimizer(spec: OptimizerSpec, schedule: ScheduleSpec, *, epochs: int,
     options: dict[str, Any] = msgspec.to_builtins(spec)
     config = options | {"learning_rate": _learning_rate(spec.learning_rate, schedule, epochs=epochs, steps=steps)}
     config = {name: value for name, value in config.items() if name != "name" and value is not None}
+    if options["name"] in ("adam", "adamw"):
+        return FusedAdam(**config)
     return keras.optimizers.get({"class_name": options["name"], "config": config})
 
 

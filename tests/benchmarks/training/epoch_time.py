@@ -3,9 +3,9 @@
     python tests/benchmarks/training/epoch_time.py --epochs 5 --rounds 3
 
 Plain Keras is `model.fit` on numpy arrays with its defaults. Each side runs in a process of its own, the two in turns, so that both
-meet the same machine; the first epoch of each process, which builds the graph, does not count. Neither side validates: our epoch
-includes a validation of 10 rows, a checkpoint and the log. Prints the medians, their ratio, and the share of the time in which our
-batches were put together. Needs the Debian package dataset-fashion-mnist and the train extra.
+meet the same machine; the first epoch of each process, which builds the graph, does not count. Plain Keras does not
+validate; our epochs include a validation of 10 rows. Neither side counts what happens between epochs: logs and checkpoints.
+Prints the medians, their ratio, and the share of the time in which our batches were put together. Needs the Debian package dataset-fashion-mnist and the train extra.
 """
 
 import argparse
@@ -96,7 +96,7 @@ def plain(network: str, epochs: int) -> tuple[list[float], float]:
 
 
 def ours(network: str, epochs: int) -> tuple[list[float], float]:
-    """Fit as `axon train` does, deterministic operations and checkpoints included."""
+    """Fit as `axon train` does, deterministic operations included."""
     rows = read_rows()
     spec = msgspec.convert(SPEC | {"epochs": epochs}, TrainingSpec)
     fix_randomness(spec.seed)

@@ -11,7 +11,7 @@ from training.spec.optimizers import OptimizerSpec
 from training.spec.schedules import Cosine, Exponential, Piecewise, ScheduleSpec
 
 
-class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc] -- Keras has no types
+class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras is untyped
     """Keras' Adam, each weight's step in TensorFlow's one kernel for it, where Keras' takes a dozen over the same memory.
 
     The formula is the same, the last bits may differ. AdamW is Adam with a weight decay, which Keras applies before it.

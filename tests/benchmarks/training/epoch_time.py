@@ -3,9 +3,10 @@
     python tests/benchmarks/training/epoch_time.py --epochs 5 --rounds 3
 
 Plain Keras is `model.fit` on numpy arrays with its defaults. Each side runs in a process of its own, the two in turns, so that both
-meet the same machine; the first epoch of each process, which builds the graph, does not count. Plain Keras does not
-validate; our epochs include a validation of 10 rows. Neither side counts what happens between epochs: logs and checkpoints.
-Prints the medians, their ratio, and the share of the time in which our batches were put together. Needs the Debian package dataset-fashion-mnist and the train extra.
+meet the same machine; the first epoch of each process, which builds the graph, does not count. Plain Keras does not validate, our
+epochs include a validation of 10 rows. Neither side counts what happens between epochs: logs and checkpoints. Prints the medians,
+their ratio, and the share of the time in which our batches were put together.
+Needs the Debian package dataset-fashion-mnist and the train extra.
 """
 
 import argparse

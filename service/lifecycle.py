@@ -43,7 +43,7 @@ class Lifecycle:
     """Keeps the registry in step with the repository. One change at a time; loading happens on a thread.
 
     `provider` is the execution provider of models whose model.toml names none. A version without a manifest is left alone until its
-    files have been at rest for `settle_seconds`: it may still be on its way.
+    files have been at rest for `settle_seconds`: it may still be on its way. `processes` is how many processes share the CPUs.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Lifecycle:
         provider: str,
         settle_seconds: float,
         observer: LifecycleObserver,
+        processes: int = 1,
     ) -> None:
         self._registry = registry
         self._root = root
@@ -62,6 +63,7 @@ class Lifecycle:
         self._provider = provider
         self._settle_seconds = settle_seconds
         self._observer = observer
+        self._processes = processes
         self._changing = asyncio.Lock()
         self._complete = False
         self._tried: dict[tuple[str, int], Fingerprint] = {}
@@ -164,7 +166,7 @@ class Lifecycle:
         started_at = perf_counter()
         failure: Exception | None = None
         try:
-            loaded = await offload(load, model, number, configuration, provider=self._provider)
+            loaded = await offload(load, model, number, configuration, provider=self._provider, processes=self._processes)
             self._serve(loaded)
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with one version, the others serve
             failure = error

@@ -15,15 +15,19 @@ from service.repository.samples import Samples
 from service.repository.signature import Signature
 
 
-def load(model: ModelDirectory, version: int, configuration: ModelConfiguration, *, provider: str) -> LoadedModel:
+def load(
+    model: ModelDirectory, version: int, configuration: ModelConfiguration, *, provider: str, processes: int = 1
+) -> LoadedModel:
     """Verify the files of a version, load the graph, compare it with the manifest, replay the samples and warm up.
 
-    Raises ConfigurationError or ModelLoadError with what is wrong and how to mend it.
+    `processes` is how many processes share the CPUs. Raises ConfigurationError or ModelLoadError with what is wrong and how to
+    mend it.
     """
     directory = model.versions[version]
     manifest = _manifest(directory)
     wanted = providers.resolve(configuration.provider or provider)
-    session = Session(_graph(directory), threads=configuration.intra_op_threads or available_cpus(), providers=wanted)
+    threads = configuration.intra_op_threads or available_cpus(processes=processes)
+    session = Session(_graph(directory), threads=threads, providers=wanted)
     providers.checked(wanted, session.providers)
     signature = manifest.signature.checked_against(session.signature) if manifest else session.signature
     if manifest and (samples := Samples.read(directory)):

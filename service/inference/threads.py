@@ -7,14 +7,15 @@ from pathlib import Path
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def available_cpus(*, affinity: int | None = None, cgroup: Path = _CGROUP) -> int:
+def available_cpus(*, processes: int = 1, affinity: int | None = None, cgroup: Path = _CGROUP) -> int:
     """Return the number of CPUs to plan threads for: the affinity mask, cut to the cgroup's CPU quota, at least 1.
 
-    A quota of a fraction of a CPU counts as a whole one. Reads cgroup v2 `cpu.max` or v1 `cpu.cfs_quota_us`.
+    `processes` is how many processes like this one share them. A quota of a fraction of a CPU counts as a whole one. Reads cgroup
+    v2 `cpu.max` or v1 `cpu.cfs_quota_us`.
     """
     allowed = affinity if affinity is not None else _affinity()
     quota = _quota_v2(cgroup) or _quota_v1(cgroup)
-    return max(1, min(allowed, math.ceil(quota)) if quota else allowed)
+    return max(1, (min(allowed, math.ceil(quota)) if quota else allowed) // processes)
 
 
 def _affinity() -> int:

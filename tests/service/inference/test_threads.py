@@ -39,3 +39,8 @@ def test_cpus_are_the_affinity_mask_cut_to_the_quota(tmp_path: Path, files: dict
 
 def test_this_process_has_a_cpu() -> None:
     assert available_cpus() >= 1
+
+
+@pytest.mark.parametrize(("processes", "share"), [(1, 8), (2, 4), (3, 2), (9, 1)])
+def test_processes_share_the_cpus(processes: int, share: int, tmp_path: Path) -> None:
+    assert available_cpus(processes=processes, affinity=8, cgroup=tmp_path) == share

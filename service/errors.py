@@ -17,6 +17,7 @@ AxonError
 │   ├── ModelNotReady
 │   ├── QueueFull
 │   └── ShuttingDown
+├── DeadlineExceeded 504        the caller's time is over, or would be before the answer
 ├── ConfigurationError          settings, axon.toml or model.toml: stops the start, or the model
 └── ModelLoadError              a version on disk that cannot be served
     └── PackageError            its files are missing, damaged or contradict each other
@@ -31,7 +32,7 @@ class AxonError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
-    outcome: ClassVar[str] = "failed"  # of the request, as metrics count it: invalid, rejected or failed
+    outcome: ClassVar[str] = "failed"  # of the request, as metrics count it: invalid, rejected, deadline, failed
 
     @property
     def headers(self) -> dict[str, str]:
@@ -179,9 +180,10 @@ class QueueFull(Unavailable):
 
     code = "queue_full"
 
-    def __init__(self, name: str, limit: int) -> None:
+    def __init__(self, name: str, limit: int, *, retry_after: int) -> None:
         super().__init__(
-            f"The queue of model '{name}' is full ({limit} rows waiting at most). Try again later, or raise max_queue_size."
+            f"The queue of model '{name}' is full ({limit} rows waiting at most). Try again later, or raise max_queue_size.",
+            retry_after=retry_after,
         )
 
 
@@ -192,6 +194,21 @@ class ShuttingDown(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The server or this version of the model is being taken down. Try again.")
+
+
+class DeadlineExceeded(AxonError):
+    """The caller's deadline passed, or the queue and the time of a run leave no hope of keeping it."""
+
+    status = 504
+    code = "deadline_exceeded"
+    outcome = "deadline"
+
+    def __init__(self, name: str, *, timeout: float, needed: float | None = None) -> None:
+        if needed is None:
+            problem = f"did not answer within the {timeout * 1e3:.3g} ms that the request allowed"
+        else:
+            problem = f"needs at least {needed * 1e3:.3g} ms for what waits and this request, which allowed {timeout * 1e3:.3g} ms"
+        super().__init__(f"Model '{name}' {problem}. Allow more time, or send fewer rows.")
 
 
 class ConfigurationError(AxonError):

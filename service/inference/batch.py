@@ -15,12 +15,17 @@ def merge(requests: Sequence[Sequence[Array]]) -> list[Array]:
     return [np.concatenate(arrays, axis=0) for arrays in zip(*requests, strict=True)]
 
 
-def split(outputs: Sequence[Array], rows: Sequence[int]) -> list[list[Array]]:
-    """Cut each output along its first axis into pieces of `rows`; the pieces are views, not copies.
+def padded(inputs: Sequence[Array], rows: int) -> list[Array]:
+    """Add `rows` copies of the last row, which any model that took the row can take again."""
+    return [np.concatenate([array, np.repeat(array[-1:], rows, axis=0)]) for array in inputs]
+
+
+def split(outputs: Sequence[Array], rows: Sequence[int], *, padding: int = 0) -> list[list[Array]]:
+    """Cut each output along its first axis into pieces of `rows`, and `padding` rows for nobody; the pieces are views, not copies.
 
     Raises ValueError if an output does not have one row for each input row.
     """
-    total = sum(rows)
+    total = sum(rows) + padding
     for output in outputs:
         if output.ndim == 0 or output.shape[0] != total:
             raise ValueError(f"the model gave an output of shape {list(output.shape)} for {total} input rows")

@@ -5,17 +5,20 @@ which arrived together run together. Everything but the runs happens on the even
 """
 
 import asyncio
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, Final, Protocol
 
 import numpy as np
 
-from service.errors import QueueFull, ShuttingDown
+from service.errors import DeadlineExceeded, QueueFull, ShuttingDown
 from service.inference.batch import chunks, merge
 from service.inference.entry import Entry
-from service.inference.execution import Execution, Outcome, Run
+from service.inference.estimate import RunTimes
+from service.inference.execution import Executed, Execution, Run, RunReport
 from service.inference.queue import EntryQueue
 from service.inference.worker import Worker
 from service.repository.configuration import Batching
@@ -24,10 +27,13 @@ Array = np.ndarray[Any, Any]
 
 
 class RunObserver(Protocol):
-    """Is told of every run: the entries it held, and why it started when it did."""
+    """Is told of every run and of every wait."""
 
-    def ran(self, entries: Sequence[Entry], *, reason: str) -> None:
-        """Report one finished run. `reason` is one of full, idle, delay, shutdown."""
+    def ran(self, run: RunReport, *, reason: str) -> None:
+        """Report one finished run and why it started when it did: full, idle, delay, shutdown; retry after a failed one."""
+
+    def waited(self, seconds: float) -> None:
+        """Report how long an entry was in the queue before it ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +52,20 @@ class _Job:
 
 # Waking a thread and being woken by it costs the event loop about this much; a shorter run is done by the loop itself.
 _HAND_OVER_SECONDS: Final = 100e-6
+_MOST_RETRY_SECONDS: Final = 60  # what a refused client is asked to wait at the most
 
 
 class Batcher:
     """Queue and workers of one model version.
 
-    `run` takes one array per input and gives one per output; it is called on a worker's thread, one call at a time per worker.
+    Each of `runs` takes one array per input and gives one per output; it is called on a thread of its own, one call at a time.
     With `merge_requests` False every request is a run of its own, whatever its rows. `steady` says that the time of a run follows
     from its rows: then runs that are known to be brief happen on the event loop. Must be made on a running event loop.
     """
 
     def __init__(
         self,
-        run: Run,
+        runs: Sequence[Run],
         *,
         name: str,
         version: int,
@@ -66,9 +73,7 @@ class Batcher:
         observer: RunObserver,
         merge_requests: bool = True,
         steady: bool = False,
-        workers: int = 1,
     ) -> None:
-        self._execute = Execution(run, name=name, version=version, merged=merge_requests)
         self._name: Final = name
         self._batching: Final = batching
         self._observer = observer
@@ -77,9 +82,14 @@ class Batcher:
         self._steady: Final = steady
         self._loop = asyncio.get_running_loop()
         self._queue = EntryQueue(max_size=batching.max_queue_size)
+        self._times = RunTimes()
+        sizes = batching.batch_sizes
+        executions = [
+            Execution(run, self._times, name=name, version=version, merged=merge_requests, batch_sizes=sizes) for run in runs
+        ]
         self._workers = [
-            Worker(self._run_job, self._finished, loop=self._loop, name=f"axon-{name}-{version}-{index}")
-            for index in range(workers)
+            Worker(partial(_run_job, execution), self._finished, loop=self._loop, name=f"axon-{name}-{version}-{index}")
+            for index, execution in enumerate(executions)
         ]
         self._idle = list(self._workers)
         self._timer: asyncio.TimerHandle | None = None
@@ -92,29 +102,37 @@ class Batcher:
         """How many rows wait now."""
         return self._queue.rows
 
-    async def submit(self, inputs: Sequence[Array], *, rows: int, key: Hashable) -> tuple[list[Array], Timing]:
+    async def submit(
+        self, inputs: Sequence[Array], *, rows: int, key: Hashable, deadline: float | None = None, priority: int = 0
+    ) -> tuple[list[Array], Timing]:
         """Run the inputs, alone or with others of the same `key`, and return this request's outputs.
 
-        `rows` is the size of the first axis; a request of more than `max_batch_size` rows becomes several entries. Raises
-        QueueFull, ShuttingDown or ModelFailed. If the caller is cancelled, its entries leave the queue.
+        `rows` is the size of the first axis; a request of more than `max_batch_size` rows becomes several entries. `deadline` is
+        in seconds of `perf_counter`, `priority` as in model.toml. Raises QueueFull, ShuttingDown, ModelFailed or DeadlineExceeded,
+        the last at once if it can be foreseen. If the caller is cancelled, its entries leave the queue.
         """
         if self._closing:
             raise ShuttingDown
         self.refuse_if_full(rows=rows)
-        if rows <= self._max_batch_size or not self._merge_requests:
-            entry = self._enqueue(inputs, rows, key)
-            try:
-                outputs = await entry.future
-            except asyncio.CancelledError:
-                self._queue.abandon(entry)
-                raise
-            return outputs, Timing(entry.queue_seconds, entry.compute_seconds)
-        return await self._submit_pieces(inputs, rows, key)
+        level = self._batching.level(priority)
+        if deadline is None:
+            return await self._answer(inputs, rows, key, level)
+        allowed = deadline - perf_counter()
+        needed = self._expected_seconds(rows, level)
+        if needed > allowed:
+            raise DeadlineExceeded(self._name, timeout=max(0.0, allowed), needed=needed)
+        try:
+            async with asyncio.timeout(allowed):
+                return await self._answer(inputs, rows, key, level)
+        except TimeoutError as error:
+            raise DeadlineExceeded(self._name, timeout=allowed) from error
 
     def refuse_if_full(self, *, rows: int) -> None:
         """Raise QueueFull if `rows` more rows cannot wait."""
         if not self._queue.admits(rows):
-            raise QueueFull(self._name, self._batching.max_queue_size)
+            seconds = self._expected_seconds(0, self._batching.priority_levels)
+            retry_after = min(_MOST_RETRY_SECONDS, max(1, math.ceil(seconds)))
+            raise QueueFull(self._name, self._batching.max_queue_size, retry_after=retry_after)
 
     async def close(self) -> None:
         """Take no more requests, finish those that were accepted, then end the workers."""
@@ -129,9 +147,30 @@ class Batcher:
             for worker in self._workers:
                 worker.stop()
 
-    async def _submit_pieces(self, inputs: Sequence[Array], rows: int, key: Hashable) -> tuple[list[Array], Timing]:
+    def _expected_seconds(self, rows: int, level: int) -> float:
+        """Return in how many seconds `rows` rows that come now would be done at the earliest.
+
+        What runs now is left out of it: how far it has come is not known.
+        """
+        if self._merge_requests:
+            ahead = self._queue.rows_before(level)
+            return self._times.until_done(rows, ahead=ahead, max_batch_size=self._max_batch_size, sessions=len(self._workers))
+        return self._times.at_least(rows) * (1 + self._queue.entries // len(self._workers))
+
+    async def _answer(self, inputs: Sequence[Array], rows: int, key: Hashable, level: int) -> tuple[list[Array], Timing]:
+        if rows > self._max_batch_size and self._merge_requests:
+            return await self._answer_in_pieces(inputs, rows, key, level)
+        entry = self._enqueue(inputs, rows, key, level)
+        try:
+            outputs = await entry.future
+        except asyncio.CancelledError:
+            self._queue.abandon(entry)
+            raise
+        return outputs, Timing(entry.queue_seconds, entry.compute_seconds)
+
+    async def _answer_in_pieces(self, inputs: Sequence[Array], rows: int, key: Hashable, level: int) -> tuple[list[Array], Timing]:
         pieces = chunks(inputs, rows, self._max_batch_size)
-        entries = [self._enqueue(piece, min(self._max_batch_size, len(piece[0])), key) for piece in pieces]
+        entries = [self._enqueue(piece, min(self._max_batch_size, len(piece[0])), key, level) for piece in pieces]
         try:
             outputs = await asyncio.gather(*(entry.future for entry in entries))
         except BaseException:
@@ -145,8 +184,8 @@ class Batcher:
         )
         return merge(outputs), timing
 
-    def _enqueue(self, inputs: Sequence[Array], rows: int, key: Hashable) -> Entry:
-        entry = Entry(inputs, rows, key, self._loop.create_future())
+    def _enqueue(self, inputs: Sequence[Array], rows: int, key: Hashable, level: int) -> Entry:
+        entry = Entry(inputs, rows, key, self._loop.create_future(), level=level)
         self._queue.append(entry)
         if self._idle and not self._dispatch_scheduled:
             self._dispatch_scheduled = True
@@ -161,55 +200,59 @@ class Batcher:
             entries = self._queue.take(head.key, max_rows=self._max_batch_size)
             if not entries:
                 continue
+            job = _Job(entries, reason)
             if self._is_brief(entries):
-                self._resolve(entries, self._execute(entries), reason)
+                self._resolve(job, self._idle[-1].execute(job))
             else:
-                self._idle.pop().submit(_Job(entries, reason))
+                self._idle.pop().submit(job)
 
     def _is_brief(self, entries: Sequence[Entry]) -> bool:
         """Whether handing the batch to a worker would take longer than running it here."""
         if not self._steady:
             return False
-        expected = self._execute.expected_seconds(sum(entry.rows for entry in entries))
+        expected = self._times.known(sum(entry.rows for entry in entries))
         return expected is not None and expected < _HAND_OVER_SECONDS
 
     def _next_due(self) -> tuple[Entry, str] | None:
         """Return the head of the next batch and why it is to start now; None, with a timer set, if it shall wait."""
-        oldest = self._queue.oldest()
-        if oldest is None:
+        head = self._queue.head()
+        if head is None:
             return None
         if self._closing:
-            return oldest, "shutdown"
+            return head, "shutdown"
         delay = self._batching.max_queue_delay
         if delay == 0 or not self._merge_requests:
             full = self._merge_requests and self._queue.rows >= self._max_batch_size
-            return oldest, "full" if full else "idle"
-        if (head := self._queue.oldest_full(self._max_batch_size)) is not None:
-            return head, "full"
-        remaining = oldest.enqueued_at + delay - perf_counter()
+            return head, "full" if full else "idle"
+        if (full_head := self._queue.full_head(self._max_batch_size)) is not None:
+            return full_head, "full"
+        remaining = head.enqueued_at + delay - perf_counter()
         if remaining <= 0:
-            return oldest, "delay"
+            return head, "delay"
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(remaining, self._dispatch)
         return None
 
-    def _run_job(self, job: _Job) -> list[Outcome]:
-        return self._execute(job.entries)
-
-    def _finished(self, worker: Worker[_Job, list[Outcome]], job: _Job, outcomes: list[Outcome]) -> None:
+    def _finished(self, worker: Worker[_Job, Executed], job: _Job, executed: Executed) -> None:
         self._idle.append(worker)
         try:
             self._dispatch()  # first the next batch, then the answers: the session is never idle while someone waits
         finally:
-            self._resolve(job.entries, outcomes, job.reason)
+            self._resolve(job, executed)
             self._note_if_empty()
 
     def _note_if_empty(self) -> None:
         if self._closing and not self._queue.rows and len(self._idle) == len(self._workers):
             self._emptied.set()
 
-    def _resolve(self, entries: Sequence[Entry], outcomes: Sequence[Outcome], reason: str) -> None:
-        for entry, outcome in zip(entries, outcomes, strict=True):
+    def _resolve(self, job: _Job, executed: Executed) -> None:
+        for entry, outcome in zip(job.entries, executed.outcomes, strict=True):
             entry.finish(outcome)
-        self._observer.ran(entries, reason=reason)
+            self._observer.waited(entry.queue_seconds)
+        for index, run in enumerate(executed.runs):
+            self._observer.ran(run, reason="retry" if index else job.reason)
+
+
+def _run_job(execution: Execution, job: _Job) -> Executed:
+    return execution(job.entries)

@@ -13,16 +13,20 @@ Array = np.ndarray[Any, Any]
 class Entry:
     """Inputs of `rows` rows, the caller's future, and the times of its way: all in seconds of `perf_counter`.
 
-    Entries with equal `key` may share a run. An entry resolves itself, so no one else has to remember that a caller may have left.
+    Entries with equal `key` may share a run; those of a lower `level` come first. An entry resolves itself, so no one else has to
+    remember that a caller may have left.
     """
 
-    __slots__ = ("compute_seconds", "enqueued_at", "future", "inputs", "key", "queue_seconds", "rows", "takes_room")
+    __slots__ = ("compute_seconds", "enqueued_at", "future", "inputs", "key", "level", "queue_seconds", "rows", "takes_room")
 
-    def __init__(self, inputs: Sequence[Array], rows: int, key: Hashable, future: asyncio.Future[list[Array]]) -> None:
+    def __init__(
+        self, inputs: Sequence[Array], rows: int, key: Hashable, future: asyncio.Future[list[Array]], *, level: int = 0
+    ) -> None:
         self.inputs: Final = inputs
         self.rows: Final = rows
         self.key: Final = key
         self.future: Final = future
+        self.level: Final = level
         self.enqueued_at: Final = perf_counter()
         self.queue_seconds = 0.0
         self.compute_seconds = 0.0

@@ -1,70 +1,95 @@
-"""Running a batch: merge, run, split; if that fails, each entry alone. Blocking, and indifferent to the thread it is on."""
+"""Running a batch: merge, pad, run, split; if that fails, its halves. Blocking, and indifferent to the thread it is on."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
 
 from service.errors import ModelFailed
-from service.inference.batch import merge, split
+from service.inference.batch import merge, padded, split
 from service.inference.entry import Entry
+from service.inference.estimate import RunTimes
 
 Array = np.ndarray[Any, Any]
 Run = Callable[[Sequence[Array]], list[Array]]
 Outcome = list[Array] | Exception
 
-_FORGETTING: Final = 16
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """One call of the model: the rows of requests in it, the rows that only filled it up, and its seconds."""
+
+    rows: int
+    padding: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What came of a batch: an outcome for each entry, and the runs that it took."""
+
+    outcomes: list[Outcome]
+    runs: list[RunReport]
 
 
 class Execution:
-    """Gives every entry of a batch an outcome, and learns how long runs take.
+    """Gives every entry of a batch an outcome, and tells `times` how long runs take.
 
     `run` takes one array per input and gives one per output. With `merged` False there is one entry in a batch, and its outputs are
-    given as they are.
+    given as they are. If there are `batch_sizes`, ascending, every run has one of these numbers of rows.
     """
 
-    def __init__(self, run: Run, *, name: str, version: int, merged: bool) -> None:
+    def __init__(
+        self, run: Run, times: RunTimes, *, name: str, version: int, merged: bool, batch_sizes: Sequence[int] = ()
+    ) -> None:
         self._run = run
+        self._times = times
         self._name: Final = name
         self._version: Final = version
         self._merged: Final = merged
-        self._seconds: dict[int, float] = {}
+        self._batch_sizes: Final = batch_sizes if merged else ()
 
-    def __call__(self, entries: Sequence[Entry]) -> list[Outcome]:
-        """Run the entries together; if that fails, each alone, so that only the guilty one gets the error. Never raises."""
-        outcomes = self._run_together(entries)
+    def __call__(self, entries: Sequence[Entry]) -> Executed:
+        """Run the entries together. Never raises."""
+        runs: list[RunReport] = []
+        return Executed(self._attempt(entries, runs), runs)
+
+    def _attempt(self, entries: Sequence[Entry], runs: list[RunReport]) -> list[Outcome]:
+        """Run the entries together; if that fails, each half by itself, so that in the end only the guilty get the error."""
+        outcomes = self._run_together(entries, runs)
         if len(entries) > 1 and isinstance(outcomes[0], Exception):
-            return [self._run_together([entry])[0] for entry in entries]
+            half = len(entries) // 2
+            return [*self._attempt(entries[:half], runs), *self._attempt(entries[half:], runs)]
         return outcomes
 
-    def expected_seconds(self, rows: int) -> float | None:
-        """Return how long a run of about `rows` rows takes by experience; None without any.
-
-        Kept for each power of two. Follows shorter runs at once and longer ones slowly: noise only adds time.
-        """
-        return self._seconds.get(rows.bit_length())
-
-    def _run_together(self, entries: Sequence[Entry]) -> list[Outcome]:
+    def _run_together(self, entries: Sequence[Entry], runs: list[RunReport]) -> list[Outcome]:
         rows = [entry.rows for entry in entries]
+        padding = self._padding(sum(rows))
         outcomes: list[Outcome]
         started_at = perf_counter()
         try:
-            outputs = self._run(merge([entry.inputs for entry in entries]))
-            outcomes = list(split(outputs, rows)) if self._merged else [outputs]
+            inputs = merge([entry.inputs for entry in entries])
+            outputs = self._run(padded(inputs, padding) if padding else inputs)
+            outcomes = list(split(outputs, rows, padding=padding)) if self._merged else [outputs]
         except Exception as error:  # noqa: BLE001 -- whatever went wrong, every caller gets an answer
             failure = ModelFailed(self._name, self._version, str(error) or type(error).__name__)
             failure.__cause__ = error
             outcomes = [failure] * len(rows)
         seconds = perf_counter() - started_at
-        total = sum(rows)
-        self._learn(total, seconds)
+        if not isinstance(outcomes[0], Exception):
+            self._times.learn(sum(rows) + padding, seconds)
+        runs.append(RunReport(sum(rows), padding, seconds))
         for entry in entries:
-            entry.queue_seconds = started_at - entry.enqueued_at
-            entry.compute_seconds = seconds
+            if not entry.compute_seconds:
+                entry.queue_seconds = started_at - entry.enqueued_at
+            entry.compute_seconds += seconds
         return outcomes
 
-    def _learn(self, rows: int, seconds: float) -> None:
-        size = rows.bit_length()
-        known = self._seconds.get(size, seconds)
-        self._seconds[size] = min(seconds, known + (seconds - known) / _FORGETTING)
+    def _padding(self, rows: int) -> int:
+        """Return how many rows are missing to the next allowed size."""
+        if not self._batch_sizes:
+            return 0
+        return self._batch_sizes[bisect_left(self._batch_sizes, rows)] - rows

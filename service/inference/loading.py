@@ -33,7 +33,7 @@ def load(
     if manifest and (samples := Samples.read(directory)):
         replay(session, signature, samples, manifest)
     rows_count = signature.has_batch_axis and session.shares_batch_axis
-    warm_up(session, signature, max_batch_size=configuration.batching.max_batch_size)
+    warm_up(session, signature, configuration.batching)
     return LoadedModel(
         name=model.name,
         version=version,

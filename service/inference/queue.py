@@ -1,5 +1,6 @@
-"""What waits for a session: entries in the order of their arrival, taken out as batches of entries that go together."""
+"""What waits for a session: entries by priority and arrival, taken out as batches of entries that go together."""
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Hashable
 
@@ -7,7 +8,7 @@ from service.inference.entry import Entry
 
 
 class _Lane:
-    """The waiting entries of one key, oldest first, and their rows."""
+    """The waiting entries of one key, the lowest level first and the oldest first among its like, and their rows."""
 
     __slots__ = ("entries", "rows")
 
@@ -15,9 +16,16 @@ class _Lane:
         self.entries: deque[Entry] = deque()
         self.rows = 0
 
+    def add(self, entry: Entry) -> None:
+        if self.entries and entry.level < self.entries[-1].level:
+            self.entries.insert(bisect_right(self.entries, entry.level, key=_level), entry)
+        else:
+            self.entries.append(entry)
+        self.rows += entry.rows
+
 
 class EntryQueue:
-    """Bounded by rows. Entries that may share a run stand in a lane of their own; the lane with the oldest head comes first.
+    """Bounded by rows. Entries that may share a run stand in a lane of their own; the lane with the most urgent head comes first.
 
     `max_size` is the largest number of rows that may wait. Not thread-safe: it belongs to the event loop.
     """
@@ -25,39 +33,46 @@ class EntryQueue:
     def __init__(self, *, max_size: int) -> None:
         self._max_size = max_size
         self._lanes: dict[Hashable, _Lane] = {}
+        self._rows_by_level: dict[int, int] = {}
         self.rows = 0
+        self.entries = 0
 
     def admits(self, rows: int) -> bool:
         """Whether `rows` more rows may wait. A request larger than the queue is admitted when nothing else waits."""
         return not self.rows or self.rows + rows <= self._max_size
 
+    def rows_before(self, level: int) -> int:
+        """Count the rows that would run before those of a new entry of `level`."""
+        return sum(rows for other, rows in self._rows_by_level.items() if other <= level)
+
     def append(self, entry: Entry) -> None:
-        """Put an entry at the end."""
+        """Put an entry behind those of its level."""
         lane = self._lanes.get(entry.key)
         if lane is None:
             lane = self._lanes[entry.key] = _Lane()
         entry.takes_room = True
-        lane.entries.append(entry)
-        lane.rows += entry.rows
+        lane.add(entry)
+        self._rows_by_level[entry.level] = self._rows_by_level.get(entry.level, 0) + entry.rows
         self.rows += entry.rows
+        self.entries += 1
 
     def abandon(self, entry: Entry) -> None:
         """Let an entry whose caller has left take no more room; it is dropped when its turn comes."""
         self._release(entry)
 
-    def oldest(self) -> Entry | None:
-        """Return the entry that has waited longest and whose caller still waits; None if there is none."""
+    def head(self) -> Entry | None:
+        """Return the entry whose turn it is: of the lowest level, the one that has waited longest. None if nobody waits."""
         while self._lanes:
-            lane = min(self._lanes.values(), key=_arrival) if len(self._lanes) > 1 else next(iter(self._lanes.values()))
+            lane = min(self._lanes.values(), key=_turn) if len(self._lanes) > 1 else next(iter(self._lanes.values()))
             if not lane.entries[0].abandoned:
                 return lane.entries[0]
             self._pop(lane)
         return None
 
-    def oldest_full(self, rows: int) -> Entry | None:
-        """Return the head of the oldest lane in which at least `rows` rows wait; None if there is none."""
+    def full_head(self, rows: int) -> Entry | None:
+        """Return the head of the first lane in which at least `rows` rows wait; None if there is none."""
         full = [lane for lane in self._lanes.values() if lane.rows >= rows]
-        return min(full, key=_arrival).entries[0] if full else None
+        return min(full, key=_turn).entries[0] if full else None
 
     def take(self, key: Hashable, *, max_rows: int) -> list[Entry]:
         """Remove and return the first entries of a lane, in order: as many as fit into `max_rows`, and at least one.
@@ -85,8 +100,14 @@ class EntryQueue:
         if entry.takes_room:
             entry.takes_room = False
             self.rows -= entry.rows
+            self.entries -= 1
+            self._rows_by_level[entry.level] -= entry.rows
             self._lanes[entry.key].rows -= entry.rows
 
 
-def _arrival(lane: _Lane) -> float:
-    return lane.entries[0].enqueued_at
+def _level(entry: Entry) -> int:
+    return entry.level
+
+
+def _turn(lane: _Lane) -> tuple[int, float]:
+    return lane.entries[0].level, lane.entries[0].enqueued_at

@@ -10,6 +10,7 @@ import numpy as np
 
 from service.errors import AxonError
 from service.inference.batcher import Batcher, RunObserver, Timing
+from service.inference.cache import ResponseCache, key_of
 from service.inference.session import Session
 from service.inference.validation import checked_inputs, checked_outputs
 from service.repository.configuration import ModelConfiguration
@@ -26,7 +27,10 @@ class ModelObserver(RunObserver, Protocol):
         """Take a function that says how many rows wait, to be asked at any time."""
 
     def answered(self, *, outcome: str, seconds: float) -> None:
-        """Report a finished request. `outcome` is one of ok, invalid, rejected, failed, cancelled."""
+        """Report a finished request. `outcome` is one of ok, invalid, rejected, deadline, failed, cancelled."""
+
+    def looked_up(self, *, found: bool) -> None:
+        """Report a look into the response cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,10 @@ class ServedModel:
         self.name = loaded.name
         self.version = loaded.version
         self.signature = loaded.signature
-        self._observer = observer
         self._free_axes = any(-1 in spec.shape[1:] for spec in loaded.signature.inputs)
+        self._observer = observer
         self._batcher = Batcher(
-            loaded.session.run,
+            [loaded.session.run],
             name=loaded.name,
             version=loaded.version,
             batching=loaded.configuration.batching,
@@ -79,21 +83,29 @@ class ServedModel:
         )
         observer.watch_pending(lambda: self._batcher.pending_rows)
         self._rows_count = loaded.rows_count
+        max_bytes = loaded.configuration.cache.max_bytes
+        self._cache = ResponseCache(max_bytes=max_bytes) if max_bytes else None
 
     async def infer(
-        self, inputs: Mapping[str, Array], requested_outputs: Sequence[str] = (), missing: Collection[str] = ()
+        self,
+        inputs: Mapping[str, Array],
+        requested_outputs: Sequence[str] = (),
+        missing: Collection[str] = (),
+        *,
+        deadline: float | None = None,
+        priority: int = 0,
     ) -> Answer:
         """Answer one request of any number of rows; `missing` names the inputs in which the client left values out.
 
-        Raises SignatureMismatch for input that does not fit, QueueFull, ShuttingDown, or ModelFailed.
+        `deadline` is in seconds of `perf_counter`; `priority` is 1 for the most urgent, 0 for the model's default. Raises
+        SignatureMismatch for input that does not fit, QueueFull, ShuttingDown, DeadlineExceeded, or ModelFailed.
         """
         started_at = perf_counter()
         outcome = "failed"
         try:
             arrays = checked_inputs(self.name, self.signature, inputs, same_rows=self._rows_count, missing=missing)
             positions = checked_outputs(self.name, self.signature, requested_outputs)
-            rows = len(arrays[0]) if self._rows_count else 1
-            outputs, timing = await self._batcher.submit(arrays, rows=rows, key=self._key(arrays))
+            outputs, timing = await self._outputs(arrays, deadline, priority)
             outcome = "ok"
             return Answer([(self.signature.outputs[index], outputs[index]) for index in positions], timing)
         except AxonError as error:
@@ -116,6 +128,20 @@ class ServedModel:
     async def close(self) -> None:
         """Finish what was accepted and release the session."""
         await self._batcher.close()
+
+    async def _outputs(self, arrays: Sequence[Array], deadline: float | None, priority: int) -> tuple[list[Array], Timing]:
+        """Return the outputs from the cache, if there is one and they are in it, else from a run."""
+        if self._cache is not None:
+            key = key_of(arrays)
+            kept = self._cache.get(key)
+            self._observer.looked_up(found=kept is not None)
+            if kept is not None:
+                return kept, Timing(0.0, 0.0)
+        rows = len(arrays[0]) if self._rows_count else 1
+        outputs, timing = await self._batcher.submit(arrays, rows=rows, key=self._key(arrays), deadline=deadline, priority=priority)
+        if self._cache is not None:
+            self._cache.put(key, outputs)
+        return outputs, timing
 
     def _key(self, arrays: Sequence[Array]) -> Hashable:
         """Return what two requests must have in common to share a run: the sizes of all axes but the first."""

@@ -7,6 +7,7 @@ import numpy as np
 from service.errors import ModelLoadError, PackageError
 from service.inference.batch import split
 from service.inference.session import Session
+from service.repository.configuration import Batching
 from service.repository.datatypes import to_numpy
 from service.repository.manifest import Manifest
 from service.repository.samples import Samples
@@ -20,12 +21,13 @@ _PROBE_SEED = 20
 _FREE_AXIS = 4  # an arbitrary size for an axis of any size that is not the batch axis
 
 
-def warm_up(session: Session, signature: Signature, *, max_batch_size: int) -> None:
-    """Run on blank input, at one row and at a full batch, so that no request pays for the first run.
+def warm_up(session: Session, signature: Signature, batching: Batching) -> None:
+    """Run on blank input, so that no request pays for a first run: at one row and at a full batch, or at every allowed size.
 
     A graph whose free axes cannot be guessed (or whose input must not be blank) is left cold; that it loads has been shown.
     """
-    for rows in dict.fromkeys((1, max_batch_size if signature.has_batch_axis else 1)):
+    sizes = batching.batch_sizes or (1, batching.max_batch_size)
+    for rows in dict.fromkeys(sizes if signature.has_batch_axis else (1,)):
         try:
             session.run([_blank(spec, rows) for spec in signature.inputs])
         except Exception:  # noqa: BLE001 -- onnxruntime's exceptions have no common base; see the docstring

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
@@ -13,7 +13,8 @@ Outcome = TypeVar("Outcome")
 class Worker(Generic[Job, Outcome]):
     """Executes jobs on its own thread; `done(worker, job, outcome)` is called on the event loop.
 
-    `execute` must not raise: it gives an outcome for every job, so that nobody waits for ever.
+    `execute` must not raise: it gives an outcome for every job, so that nobody waits for ever. While the worker has no job, it may
+    be called on any other thread, which then is the worker.
     """
 
     def __init__(
@@ -24,7 +25,7 @@ class Worker(Generic[Job, Outcome]):
         loop: asyncio.AbstractEventLoop,
         name: str,
     ) -> None:
-        self._execute = execute
+        self.execute: Final = execute
         self._done = done
         self._loop = loop
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -41,6 +42,6 @@ class Worker(Generic[Job, Outcome]):
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
-            outcome = self._execute(job)
+            outcome = self.execute(job)
             self._loop.call_soon_threadsafe(self._done, self, job, outcome)
             del job, outcome  # an idle worker holds no tensors

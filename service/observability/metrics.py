@@ -18,13 +18,13 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from service.inference.entry import Entry
+from service.inference.execution import RunReport
 from service.registry import State, VersionStatus
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _MODEL = ("model", "version")
-_OUTCOMES = ("ok", "invalid", "rejected", "failed", "cancelled")
-_REASONS = ("full", "idle", "delay", "shutdown")
+_OUTCOMES = ("ok", "invalid", "rejected", "deadline", "failed", "cancelled")
+_REASONS = ("full", "idle", "delay", "shutdown", "retry")
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -42,6 +42,12 @@ class Metrics:
             "axon_inference_requests", "Finished requests by outcome.", (*_MODEL, "outcome"), registry=self.registry
         )
         self.rows = Counter("axon_inference_rows", "Rows that were run.", _MODEL, registry=self.registry)
+        self.padded_rows = Counter(
+            "axon_inference_padded_rows", "Rows that only filled a run up to an allowed size.", _MODEL, registry=self.registry
+        )
+        self.cache_lookups = Counter(
+            "axon_inference_cache_lookups", "Looks into the response cache.", (*_MODEL, "found"), registry=self.registry
+        )
         self.runs = Counter(
             "axon_inference_runs", "Runs of the model, by why they started.", (*_MODEL, "reason"), registry=self.registry
         )
@@ -92,21 +98,30 @@ class ModelMetrics:
         self._requests = {outcome: metrics.requests.labels(name, version, outcome) for outcome in _OUTCOMES}
         self._runs = {reason: metrics.runs.labels(name, version, reason) for reason in _REASONS}
         self._rows = metrics.rows.labels(name, version)
+        self._padded_rows = metrics.padded_rows.labels(name, version)
+        self._lookups = {found: metrics.cache_lookups.labels(name, version, str(found).lower()) for found in (True, False)}
         self._request_seconds = metrics.request_seconds.labels(name, version)
         self._queue_seconds = metrics.queue_seconds.labels(name, version)
         self._compute_seconds = metrics.compute_seconds.labels(name, version)
         self._batch_size = metrics.batch_size.labels(name, version)
         self._pending_rows = metrics.pending_rows.labels(name, version)
 
-    def ran(self, entries: Sequence[Entry], *, reason: str) -> None:
-        """Record one dispatched batch."""
-        rows = sum(entry.rows for entry in entries)
+    def ran(self, run: RunReport, *, reason: str) -> None:
+        """Record one run."""
         self._runs[reason].inc()
-        self._rows.inc(rows)
-        self._batch_size.observe(rows)
-        self._compute_seconds.observe(entries[0].compute_seconds)
-        for entry in entries:
-            self._queue_seconds.observe(entry.queue_seconds)
+        self._rows.inc(run.rows)
+        self._batch_size.observe(run.rows)
+        self._compute_seconds.observe(run.seconds)
+        if run.padding:
+            self._padded_rows.inc(run.padding)
+
+    def waited(self, seconds: float) -> None:
+        """Record how long an entry waited."""
+        self._queue_seconds.observe(seconds)
+
+    def looked_up(self, *, found: bool) -> None:
+        """Count a look into the response cache."""
+        self._lookups[found].inc()
 
     def watch_pending(self, rows: Callable[[], int]) -> None:
         """Ask `rows` at each scrape."""

@@ -14,7 +14,9 @@ CONFIGURATION_NAME = "model.toml"
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Rows = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+Levels = Annotated[int, msgspec.Meta(ge=0, le=100)]
 Delay = Annotated[float, msgspec.Meta(ge=0, le=10)]
+_MAX_BATCH_SIZE = 64  # rows, unless model.toml says otherwise
 
 
 class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -23,12 +25,45 @@ class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     `max_batch_size` and `max_queue_size` count rows. `max_queue_delay` is in seconds, measured from the arrival of the oldest
     waiting request: 0 takes what waits as soon as a session is idle. `enabled` unset means: if the graph has a batch axis
     and its rows proved independent of each other.
+
+    `batch_sizes` lists the only numbers of rows that a run may have; fewer rows are filled up to the next. For execution providers
+    that compile the graph anew for each shape. The largest is `max_batch_size`, which is 64 without such a list.
+
+    With `priority_levels` of 2 or more, a request's `priority` from 1, the first served, to that number counts; any other, also
+    none, means `default_priority_level`, which is the last level unless set. As in Triton, 0 levels ignore priorities.
     """
 
     enabled: bool | None = None
-    max_batch_size: Rows = 64
+    max_batch_size: Rows = 0  # unset: filled in below
     max_queue_size: Rows = 4096
     max_queue_delay: Delay = 0.0
+    batch_sizes: Annotated[tuple[Rows, ...], msgspec.Meta(max_length=64)] = ()
+    priority_levels: Levels = 0
+    default_priority_level: Levels = 0
+
+    def __post_init__(self) -> None:
+        """Fill in what follows from other keys. Raises ValueError for keys that contradict each other."""
+        if list(self.batch_sizes) != sorted(set(self.batch_sizes)):
+            raise ValueError(f"batch_sizes = {list(self.batch_sizes)} must be ascending, each size once")
+        largest = self.batch_sizes[-1] if self.batch_sizes else self.max_batch_size or _MAX_BATCH_SIZE
+        if self.max_batch_size not in (0, largest):
+            raise ValueError(f"max_batch_size = {self.max_batch_size} is not the largest of batch_sizes, {largest}; leave it out")
+        if self.default_priority_level > self.priority_levels:
+            raise ValueError(
+                f"default_priority_level = {self.default_priority_level} is beyond priority_levels = {self.priority_levels}"
+            )
+        msgspec.structs.force_setattr(self, "max_batch_size", largest)
+        msgspec.structs.force_setattr(self, "default_priority_level", self.default_priority_level or self.priority_levels)
+
+    def level(self, priority: int) -> int:
+        """Return the level on which a request of `priority` waits; the lowest number is served first."""
+        return priority if 0 < priority <= self.priority_levels else self.default_priority_level
+
+
+class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Answers kept for requests with the same input, up to `max_bytes` of outputs; 0 keeps none."""
+
+    max_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Latest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="policy", tag="latest"):
@@ -79,6 +114,7 @@ class ModelConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """
 
     batching: Batching = Batching()
+    cache: Cache = Cache()
     versions: Latest | All | Specific = Latest()
     labels: dict[str, Positive] = {}
     provider: str | None = None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.inference.batcher import Batcher
-from service.inference.entry import Entry
+from service.inference.execution import RunReport
 from service.repository.configuration import Batching
 
 Array = np.ndarray[Any, Any]
@@ -53,11 +53,17 @@ class Recorder:
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
+        self.runs: list[RunReport] = []
+        self.waits: list[float] = []
 
-    def ran(self, entries: Sequence[Entry], *, reason: str) -> None:
-        """Keep the reason of a run."""
-        assert entries
+    def ran(self, run: RunReport, *, reason: str) -> None:
+        """Keep a run and its reason."""
+        self.runs.append(run)
         self.reasons.append(reason)
+
+    def waited(self, seconds: float) -> None:
+        """Keep a wait."""
+        self.waits.append(seconds)
 
 
 class Bench:
@@ -68,20 +74,20 @@ class Bench:
         self.observer = Recorder()
         batching = {key: value for key, value in options.items() if key in Batching.__struct_fields__}
         others = {key: value for key, value in options.items() if key not in batching}
-        run = others.pop("run", self.model)
-        self.batcher = Batcher(run, name="m", version=1, batching=Batching(**batching), observer=self.observer, **others)
+        runs = [others.pop("run", self.model)] * others.pop("workers", 1)
+        self.batcher = Batcher(runs, name="m", version=1, batching=Batching(**batching), observer=self.observer, **others)
         self.callers: list[asyncio.Task[list[float]]] = []
 
-    async def call(self, *values: float, key: object = None) -> "asyncio.Task[list[float]]":
+    async def call(self, *values: float, **options: Any) -> "asyncio.Task[list[float]]":
         """Start a caller with one row for each value, and return it once the batcher has looked at its rows."""
-        caller = self.start(*values, key=key)
+        caller = self.start(*values, **options)
         await asyncio.sleep(0)  # the caller submits
         await asyncio.sleep(0)  # the batcher dispatches
         return caller
 
-    def start(self, *values: float, key: object = None) -> "asyncio.Task[list[float]]":
+    def start(self, *values: float, **options: Any) -> "asyncio.Task[list[float]]":
         """Start a caller with one row for each value."""
-        self.callers.append(asyncio.create_task(self._submit(values, key)))
+        self.callers.append(asyncio.create_task(self._submit(values, {"key": None, **options})))
         return self.callers[-1]
 
     async def occupied(self) -> "asyncio.Task[list[float]]":
@@ -99,9 +105,9 @@ class Bench:
         await asyncio.gather(*self.callers, return_exceptions=True)
         await self.batcher.close()
 
-    async def _submit(self, values: Sequence[float], key: object) -> list[float]:
+    async def _submit(self, values: Sequence[float], options: dict[str, Any]) -> list[float]:
         inputs = [np.array(values, dtype=np.float32)[:, np.newaxis]]
-        outputs, _timing = await self.batcher.submit(inputs, rows=len(values), key=key)
+        outputs, _timing = await self.batcher.submit(inputs, rows=len(values), **options)
         return outputs[0][:, 0].tolist()
 
 

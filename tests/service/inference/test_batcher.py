@@ -187,7 +187,8 @@ async def test_only_the_guilty_request_of_a_batch_fails(bench: MakeBench) -> Non
     assert outcomes[2] == [30]
     assert isinstance(outcomes[1], ModelFailed)
     assert str(outcomes[1]) == "Model 'm' version 1 failed to run: poison"
-    assert one.model.runs[1:] == [[1, 2, 3], [1], [2], [3]]
+    assert one.model.runs[1:] == [[1, 2, 3], [1], [2, 3], [2], [3]]  # by halves
+    assert one.observer.reasons == ["idle", "idle", *["retry"] * 4]
 
 
 async def test_failed_piece_fails_its_request_once(bench: MakeBench) -> None:

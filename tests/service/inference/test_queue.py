@@ -15,8 +15,8 @@ def entry() -> Iterator[MakeEntry]:
     """Return a function that makes an entry of some rows."""
     loop = asyncio.new_event_loop()
 
-    def make(rows: int = 1, key: Hashable = None) -> Entry:
-        return Entry([np.zeros((rows, 1))], rows, key, loop.create_future())
+    def make(rows: int = 1, key: Hashable = None, level: int = 0) -> Entry:
+        return Entry([np.zeros((rows, 1))], rows, key, loop.create_future(), level=level)
 
     yield make
     loop.close()
@@ -36,7 +36,7 @@ def test_entries_leave_in_the_order_of_their_arrival(entry: MakeEntry) -> None:
     assert queue.take(None, max_rows=2) == [first, second]
     assert queue.take(None, max_rows=2) == [third]
     assert queue.rows == 0
-    assert queue.oldest() is None
+    assert queue.head() is None
 
 
 def test_rows_are_counted_not_entries(entry: MakeEntry) -> None:
@@ -68,22 +68,22 @@ def test_batch_holds_entries_of_one_key(entry: MakeEntry) -> None:
     queue = queue_of(first, other, second)
 
     assert queue.take("a", max_rows=10) == [first, second]
-    assert queue.oldest() is other
+    assert queue.head() is other
 
 
 def test_oldest_lane_comes_first(entry: MakeEntry) -> None:
     first, second = entry(key="b"), entry(key="a")
     queue = queue_of(first, second)
 
-    assert queue.oldest() is first
+    assert queue.head() is first
 
 
 def test_full_lane_is_found_behind_an_older_one(entry: MakeEntry) -> None:
     old, head = entry(key="a"), entry(2, key="b")
     queue = queue_of(old, head, entry(2, key="b"))
 
-    assert queue.oldest_full(4) is head
-    assert queue.oldest_full(5) is None
+    assert queue.full_head(4) is head
+    assert queue.full_head(5) is None
 
 
 def test_queue_admits_up_to_its_bound(entry: MakeEntry) -> None:
@@ -134,4 +134,23 @@ def test_oldest_is_one_that_still_waits(entry: MakeEntry) -> None:
     queue = queue_of(gone, waiting)
     gone.future.cancel()
 
-    assert queue.oldest() is waiting
+    assert queue.head() is waiting
+
+
+def test_lower_levels_leave_first(entry: MakeEntry) -> None:
+    """In one lane and among lanes; within a level the order is that of arrival."""
+    late, first, urgent, second, other = entry(level=3), entry(level=2), entry(level=1), entry(level=2), entry(key="b", level=1)
+    queue = queue_of(late, first, urgent, second, other)
+
+    assert queue.head() is urgent
+    assert queue.take(None, max_rows=3) == [urgent, first, second]
+    assert queue.head() is other
+
+
+def test_rows_before_a_level_are_counted(entry: MakeEntry) -> None:
+    urgent, late, gone = entry(2, level=1), entry(5, level=2), entry(7, level=2)
+    queue = queue_of(urgent, late, gone)
+    queue.abandon(gone)
+
+    assert [queue.rows_before(level) for level in (0, 1, 2)] == [0, 2, 7]
+    assert queue.entries == 2

@@ -32,6 +32,12 @@ def test_file_changes_what_it_names(tmp_path: Path) -> None:
         pytest.param("[batching]\nmax_batch_size = '8'", r"Expected `int`, got `str`.*max_batch_size", id="a string"),
         pytest.param("[batching]\nmax_queue_delay = -0.1", r">= 0.0 - at `\$\.batching\.max_queue_delay`", id="negative delay"),
         pytest.param("[batching]\nmax_queue_delay = nan", r"max_queue_delay", id="delay that is not a number"),
+        pytest.param("[batching]\nbatch_sizes = [4, 2]", r"must be ascending.*\$\.batching", id="sizes out of order"),
+        pytest.param(
+            "[batching]\nbatch_sizes = [2, 4]\nmax_batch_size = 8", "not the largest of batch_sizes", id="two largest sizes"
+        ),
+        pytest.param("[batching]\ndefault_priority_level = 1", "beyond priority_levels = 0", id="level that is not there"),
+        pytest.param("[cache]\nmax_bytes = -1", r"max_bytes", id="cache of negative size"),
         pytest.param("intra_op_threads = 0", "intra_op_threads", id="no thread"),
         pytest.param("[batching", "Cannot read .*model.toml", id="no TOML"),
     ],
@@ -43,6 +49,10 @@ def test_mistake_is_named_with_its_place(toml: str, message: str, tmp_path: Path
         ModelConfiguration.read(tmp_path)
 
     assert "model.toml" in str(caught.value)
+
+
+def test_largest_allowed_size_is_the_batch_size() -> None:
+    assert Batching(batch_sizes=(1, 8, 32)).max_batch_size == 32
 
 
 def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

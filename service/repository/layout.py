@@ -5,8 +5,6 @@ A directory with a bare `model.onnx`, or with version directories in it, is also
 
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,8 +15,10 @@ import msgspec
 
 from service.errors import ConfigurationError, InvalidName, PackageError, shown
 from service.repository.manifest import MANIFEST_NAME, FileDigest, Manifest
+from service.repository.scratch import scratch
 
 GRAPH_NAME = "model.onnx"
+STAGING = ".staging-"
 DEFAULT_MODEL_NAME = "model"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
@@ -77,14 +77,11 @@ def find_versions(model_directory: Path) -> dict[int, Path]:
 
 @contextmanager
 def staged(model_directory: Path) -> Iterator[Path]:
-    """Give an empty directory beside the versions to fill; what is left of it is removed at the end."""
+    """Give an empty directory beside the versions to fill; what is left of it, or of a killed publisher's, is removed."""
     model_directory.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=model_directory))
-    try:
+    with scratch(model_directory, STAGING) as staging:
         staging.chmod(0o755)
         yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def publish(staging: Path, model_directory: Path, **facts: Any) -> Manifest:  # noqa: ANN401 -- the fields of Manifest

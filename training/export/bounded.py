@@ -7,7 +7,6 @@ memory of the process, as Linux tells it; on other systems only the separation p
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +15,7 @@ import onnx
 from training.children import child
 from training.errors import ExportFailed
 from training.export.conversion import Job
+from training.scratch import export_scratch
 
 _GRAPH, _JOB, _RESULT, _PROBLEM = "graph.pb", "job.json", "model.onnx", "problem.txt"
 _INTERVAL: Final = 0.05  # seconds between two looks
@@ -23,11 +23,10 @@ _INTERVAL: Final = 0.05  # seconds between two looks
 
 def convert_apart(graph: Any, job: Job, *, memory_limit_mb: int) -> onnx.ModelProto:  # noqa: ANN401 -- TensorFlow is untyped
     """Convert a GraphDef in a new process. Raises ExportFailed as `convert` does, or if it needs more than the limit."""
-    with TemporaryDirectory(prefix="axon-convert-") as scratch:
-        directory = Path(scratch)
+    with export_scratch() as directory:
         (directory / _GRAPH).write_bytes(graph.SerializeToString())
         (directory / _JOB).write_bytes(msgspec.json.encode(job))
-        _run([sys.executable, "-m", "training.export.worker", scratch], memory_limit_mb)
+        _run([sys.executable, "-m", "training.export.worker", str(directory)], memory_limit_mb)
         problem = directory / _PROBLEM
         if problem.exists():
             raise ExportFailed(problem.read_text(encoding="utf-8"))

@@ -162,11 +162,12 @@ def test_nothing_is_left_of_a_failed_publication(tmp_path: Path) -> None:
     assert list((tmp_path / "m").iterdir()) == []
 
 
-def test_leftover_of_a_killed_publisher_is_ignored(tmp_path: Path) -> None:
+def test_leftover_of_a_killed_publisher_is_ignored_and_cleared_by_the_next(tmp_path: Path) -> None:
     graph(tmp_path / "m" / ".staging-dead", tmp_path / "m" / "1")
 
     assert list(find_versions(tmp_path / "m")) == [1]
     assert publish_one(tmp_path / "m") == 2
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["1", "2"]
 
 
 def test_directory_with_an_impossible_name_is_not_published_into(tmp_path: Path) -> None:

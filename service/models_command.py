@@ -101,8 +101,8 @@ def prune(model: str, keep: int, repository: Path) -> None:
 
 
 def _chosen(repository: Path, version: str | None) -> list[tuple[str, Path]]:
-    if version is not None and "/" in version:
-        name, _, number = version.partition("/")
-        return [(version, maintenance.find_directory(repository, name, number)[1])]
-    chosen = find_models(repository) if version is None else [maintenance.find_model(repository, version)]
+    name, number = maintenance.parse_reference(version or "")
+    if number:
+        return [(f"{name}/{number}", maintenance.find_directory(repository, name, number)[1])]
+    chosen = find_models(repository) if version is None else [maintenance.find_model(repository, name)]
     return [(f"{model.name}/{number}", directory) for model in chosen for number, directory in model.versions.items()]

@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
-from service.errors import ConfigurationError, ModelNotFound, PackageError
-from service.repository.layout import ModelDirectory, find_models, publish, staged
+from service.errors import ConfigurationError, ModelNotFound, PackageError, shown
+from service.repository.layout import STAGING, ModelDirectory, find_models, publish, staged
 from service.repository.manifest import MANIFEST_NAME, Manifest
+from service.repository.scratch import clear_abandoned
 
 _REMOVED: Final = ".removed-"
 # What publishing decides anew; the rest of a manifest goes with the graph.
@@ -49,10 +50,21 @@ def find_version(root: Path, reference: str) -> Version:
 
     Raises ModelNotFound, ConfigurationError if there is no such version, PackageError if its manifest is damaged.
     """
-    name, _, wanted = reference.partition("/")
+    name, wanted = parse_reference(reference)
     number, directory = find_directory(root, name, wanted)
     manifest = Manifest.read(directory) if (directory / MANIFEST_NAME).is_file() else None
     return Version(name, number, directory, manifest)
+
+
+def parse_reference(reference: str) -> tuple[str, str]:
+    """Return name and version of `digits/3`, the version "" of `digits`. Raises ConfigurationError for `digits/`."""
+    name, slash, wanted = reference.partition("/")
+    if slash and not wanted:
+        raise ConfigurationError(
+            f"'{shown(reference)}' names no version. Expected MODEL/VERSION, '{shown(name)}/1' for example, or MODEL alone, "
+            f"'{shown(name)}'."
+        )
+    return name, wanted
 
 
 def find_directory(root: Path, name: str, wanted: str = "") -> tuple[int, Path]:
@@ -85,7 +97,7 @@ def roll_back(root: Path, name: str, *, to: int | None = None) -> Manifest:
     Versions never change, so the faulty one stays. The copy is checked first. Raises ModelNotFound, ConfigurationError if there
     is no such version or nothing before the newest, and PackageError if the version is damaged or has no manifest.
     """
-    model = find_model(root, name)
+    model = find_model(root, _model_alone(name))
     numbers = list(model.versions)
     if to is None and len(numbers) < 2:  # noqa: PLR2004 -- the newest and one before it
         raise ConfigurationError(f"Model '{name}' has {len(numbers)} version(s); expected an older one to go back to.")
@@ -94,27 +106,39 @@ def roll_back(root: Path, name: str, *, to: int | None = None) -> Manifest:
         raise PackageError(f"{source.directory} has no {MANIFEST_NAME}, so it cannot be copied as a version. Publish it first.")
     source.manifest.verify(source.directory)
     facts = {field: getattr(source.manifest, field) for field in Manifest.__struct_fields__ if field not in _PUBLISHING}
-    with staged(model.path) as staging:
-        _copy(source.directory, staging, source.manifest)
-        return publish(staging, model.path, rolled_back={"from": numbers[-1], "to": source.number}, **facts)
+    try:
+        with staged(model.path) as staging:
+            _copy(source.directory, staging, source.manifest)
+            return publish(staging, model.path, rolled_back={"from": numbers[-1], "to": source.number}, **facts)
+    except OSError as error:
+        raise PackageError(f"Cannot publish to {model.path}: {error.strerror or error}. Nothing was published.") from error
 
 
 def prune(root: Path, name: str, *, keep: int) -> list[int]:
     """Remove all but the `keep` newest versions (at least one) and return the numbers removed, oldest first.
 
-    Each is renamed away before it is deleted, so that a reader sees a whole version or none; what an earlier prune was stopped
-    in the middle of is deleted too. Raises ModelNotFound, and ConfigurationError if `keep` is below 1.
+    Each is renamed away before it is deleted, so that a reader sees a whole version or none; what an earlier prune or a
+    publisher was killed in the middle of is deleted too. Raises ModelNotFound, and ConfigurationError if `keep` is below 1.
     """
     if keep < 1:
         raise ConfigurationError(f"keep = {keep}; expected at least 1: the newest version is never removed.")
-    model = find_model(root, name)
+    model = find_model(root, _model_alone(name))
     removed = []
     for number, directory in list(model.versions.items())[:-keep]:
         _remove(directory)
         removed.append(number)
     for leftover in _leftovers(model.path):
         shutil.rmtree(leftover, ignore_errors=True)
+    clear_abandoned(model.path, STAGING)
     return removed
+
+
+def _model_alone(reference: str) -> str:
+    """Return the name of a model. Raises ConfigurationError if a version is named with it."""
+    name, wanted = parse_reference(reference)
+    if wanted:
+        raise ConfigurationError(f"'{shown(reference)}' names a version; expected a model alone, '{shown(name)}'.")
+    return name
 
 
 def _copy(source: Path, target: Path, manifest: Manifest) -> None:

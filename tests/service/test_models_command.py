@@ -150,6 +150,20 @@ def test_prune_demands_how_many_to_keep(root: Path) -> None:
     assert "Missing option '--keep'" in models(root, "prune", "titanic").output
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("show", "titanic/"), ("diff", "titanic/", "titanic"), ("verify", "titanic/"), ("rollback", "titanic/"),
+     ("prune", "titanic/", "--keep", "1")],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+def test_every_command_refuses_a_slash_without_a_version(arguments: tuple[str, ...], root: Path) -> None:
+    result = models(root, *arguments)
+
+    assert result.exit_code == 1
+    assert "'titanic/' names no version" in str(result.exception)
+    assert sorted(path.name for path in (root / "titanic").iterdir()) == ["1", "2"]
+
+
 def test_unknown_model_is_one_line_on_standard_error(root: Path) -> None:
     command = [sys.executable, "-m", "service.cli", "models", "show", "nothing", "--repository", str(root)]
 

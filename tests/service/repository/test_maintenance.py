@@ -1,3 +1,4 @@
+import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,6 +43,18 @@ def test_version_is_found_by_its_number(root: Path) -> None:
 def test_number_that_is_no_version_is_refused_with_those_that_are(number: str, root: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"has no version '.*'\. Expected one of 1, 2, 3\."):
         find_version(root, f"m/{number}")
+
+
+def test_slash_without_a_version_is_refused(root: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"'m/' names no version\. Expected MODEL/VERSION, 'm/1' for example"):
+        find_version(root, "m/")
+
+
+def test_version_is_refused_where_a_model_is_meant(root: Path) -> None:
+    with pytest.raises(ConfigurationError, match="'m/2' names a version; expected a model alone, 'm'"):
+        roll_back(root, "m/2")
+    with pytest.raises(ConfigurationError, match="'m/2' names a version; expected a model alone, 'm'"):
+        prune(root, "m/2", keep=1)
 
 
 def test_unknown_model_is_refused(root: Path) -> None:
@@ -118,6 +131,16 @@ def test_version_without_a_manifest_cannot_be_rolled_back_to(root: Path) -> None
         roll_back(root, "m", to=1)
 
 
+def test_repository_that_refuses_the_copy_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(**_where: object) -> str:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refused)
+
+    with pytest.raises(PackageError, match=r"Cannot publish to .*/m: Read-only file system\. Nothing was published\."):
+        roll_back(root, "m")
+
+
 def test_only_version_has_nothing_before_it(tmp_path: Path) -> None:
     publish_version(tmp_path, "one")
 
@@ -147,8 +170,9 @@ def test_number_of_a_pruned_version_is_not_given_again(root: Path) -> None:
     assert publish_version(root, "four").version == 4
 
 
-def test_what_a_stopped_prune_left_is_removed(root: Path) -> None:
+def test_what_a_killed_prune_or_publisher_left_is_removed(root: Path) -> None:
     (root / "m" / "2").rename(root / "m" / ".removed-2-abc")
+    (root / "m" / ".staging-abc").mkdir()
 
     assert prune(root, "m", keep=2) == []
 

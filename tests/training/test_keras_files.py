@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ keras.Model([b, a], [L.Dense(1, name="first")(both), L.Dense(2, name="second")(a
 own = Own()
 own({"u": np.zeros((1, 3), "float32")})
 own.save("own.keras")
+own.save_weights("some.weights.h5")
 keras.Sequential([L.Dense(2)]).save("unbuilt.keras")
 image = keras.Input((8, 8, 1), name="image")
 keras.Model(image, L.Resizing(4, 4, interpolation="area")(image)).save("area.keras")
@@ -66,6 +68,10 @@ class Own(keras.Model):
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("made")
     (directory / "own_layers.py").write_text(OWN)
+    for name in ("notes.keras", "notes.h5", "model.onnx"):
+        (directory / name).write_text("no model")
+    with zipfile.ZipFile(directory / "archive.keras", "w") as archive:
+        archive.writestr("notes.txt", "no model")
     subprocess.run([sys.executable, "-c", MAKER], cwd=directory, check=True, capture_output=True)
     return directory
 
@@ -133,6 +139,15 @@ def test_labels_and_value_range_stand_in_the_signature(made: Path, tmp_path: Pat
         ("unbuilt.keras", {}, "does not know its input shape. Add a keras.Input"),
         ("code.keras", {}, "Use --trusted if you know who made the file"),
         ("own_layers.py", {}, "is no model file; expected .keras, .h5"),
+        (
+            "notes.keras",
+            {},
+            r"notes.keras is no Keras file: expected an archive with config.json, .* as model.save\(...\) writes it.$",
+        ),
+        ("archive.keras", {}, r"archive.keras is no Keras file: expected an archive with config.json"),
+        ("notes.h5", {}, r"notes.h5 is no HDF5 file, though it is called so; expected what model.save\(...\) writes.$"),
+        ("model.onnx", {}, "is ONNX already. It is served as it is: copy it to models/NAME/1/model.onnx"),
+        ("some.weights.h5", {}, "holds weights alone, without the layers. Save the whole model"),
         ("sequential.keras", {"labels": {"": ("a", "b")}}, r"2 labels are given, but output 'scores' has the shape \[-1, 3\]"),
         ("sequential.keras", {"labels": {"other": ("a",)}}, "labels are given for output 'other'; the model has scores"),
         ("sequential.keras", {"modules": ("not_there",)}, "--import not_there: No module named"),

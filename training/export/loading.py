@@ -19,6 +19,8 @@ from training.export.structure import input_names, input_shapes, input_structure
 
 _SAVED_MODEL: Final = "saved_model.pb"
 _SUFFIXES: Final = (".keras", ".h5", ".hdf5")
+_ARCHIVED: Final = ("config.json", "metadata.json", "model.weights.h5")
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _ENDPOINT: Final = "serving_default"
 
 
@@ -32,8 +34,7 @@ def load_program(path: Path, *, modules: tuple[str, ...] = (), trusted: bool = F
         _import(module)
     if (path / _SAVED_MODEL).is_file():
         return _saved_program(path)
-    if not path.is_file() or path.suffix not in _SUFFIXES:
-        raise ExportFailed(f"{path} is no model file; expected {', '.join(_SUFFIXES)}, or a directory with {_SAVED_MODEL}.")
+    _require_model_file(path)
     model = _keras_model(path, trusted=trusted)
     refuse_unexportable(model)
     return program_of(model, signature_of_model(model))
@@ -58,6 +59,34 @@ def signature_of_model(model: keras.Model) -> Signature:
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:  # what the model's own code and Keras raise
         raise ExportFailed(f"it cannot be traced: {type(error).__name__}: {error}") from error
     return Signature(inputs, _outputs({name: tf.TensorSpec(value.shape, value.dtype) for name, value in found}, names))
+
+
+def _require_model_file(path: Path) -> None:
+    """Raise ExportFailed if the file is none of Keras', by its name or by what is in it."""
+    if path.suffix == ".onnx":
+        raise ExportFailed(f"{path} is ONNX already. It is served as it is: copy it to models/NAME/1/model.onnx.")
+    if not path.is_file() or path.suffix not in _SUFFIXES:
+        raise ExportFailed(f"{path} is no model file; expected {', '.join(_SUFFIXES)}, or a directory with {_SAVED_MODEL}.")
+    if path.name.endswith((".weights.h5", ".weights.hdf5")):
+        raise ExportFailed(f"{path} holds weights alone, without the layers. Save the whole model with model.save('model.keras').")
+    if path.suffix == ".keras" and not _is_keras_archive(path):
+        raise ExportFailed(
+            f"{path} is no Keras file: expected an archive with {', '.join(_ARCHIVED)}, as model.save(...) writes it."
+        )
+    if path.suffix != ".keras" and not _starts_with(path, _HDF5):
+        raise ExportFailed(f"{path} is no HDF5 file, though it is called so; expected what model.save(...) writes.")
+
+
+def _is_keras_archive(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return set(_ARCHIVED) <= set(archive.namelist())
+
+
+def _starts_with(path: Path, signature: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(signature)) == signature
 
 
 def _keras_model(path: Path, *, trusted: bool) -> keras.Model:

@@ -1,7 +1,6 @@
 """The fitted network -> the graph that is served, from raw columns on, with the proof that it computes what Keras computes."""
 
 from pathlib import Path
-from typing import Final
 
 import keras
 import msgspec
@@ -15,8 +14,6 @@ from training.export.exporter import graph_files
 from training.parity import prove_parity
 from training.preparation import Prepared
 from training.spec.export import ExportSpec
-
-_NETWORK_NAME: Final = "network.onnx"
 
 
 class Proven(msgspec.Struct, frozen=True):
@@ -32,12 +29,9 @@ def export_and_prove(model: keras.Model, prepared: Prepared, spec: ExportSpec, r
     Raises ExportFailed if the model has no ONNX form, ParityFailed if the graph computes something else.
     """
     graph = directory / GRAPH_NAME
-    if prepared.features is None:
-        export(model, prepared.network, graph, opset=spec.opset, memory_limit_mb=spec.memory_limit_mb)
-    else:
-        network = directory / _NETWORK_NAME
-        export(model, prepared.network, network, opset=spec.opset, memory_limit_mb=spec.memory_limit_mb)
-        onnx.save_model(prepared.features.merged_into(onnx.load(network)), graph)
+    export(model, prepared.network, graph, opset=spec.opset, memory_limit_mb=spec.memory_limit_mb)
+    if prepared.features is not None:  # weights beside the graph stay there
+        onnx.save_model(prepared.features.merged_into(onnx.load(graph, load_external_data=False)), graph)
     program = program_of(model, prepared.network)
     rows = {tensor.name: raw[tensor.name] for tensor in prepared.served.inputs}
     reference = _Reference(program, prepared)

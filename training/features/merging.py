@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 import onnx
+from onnx import external_data_helper
 
 from service.repository.signature import TensorSpec
 from training.errors import ExportFailed, FeatureError
@@ -28,7 +29,10 @@ class FrontGraph(Protocol):
 
 
 def merged(front: FrontGraph, network: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a checked graph: the raw columns in, the network's outputs out. Raises ExportFailed if the two do not fit."""
+    """Return a checked graph: the raw columns in, the network's outputs out. Raises ExportFailed if the two do not fit.
+
+    Weights of the network that stand in a file beside it are left there.
+    """
     _require_names(front, network)
     opsets = {entry.domain: entry.version for entry in network.opset_import}
     if opsets.get("") not in _OPSETS:
@@ -36,7 +40,7 @@ def merged(front: FrontGraph, network: onnx.ModelProto) -> onnx.ModelProto:
     model = front.model(opset=opsets[""], ml_opset=opsets.get("ai.onnx.ml", ML_OPSET), ir_version=network.ir_version)
     whole = onnx.compose.merge_models(
         model,
-        network,
+        _without_external(network),
         io_map=[(spec.name, spec.name) for spec in front.outputs],
         name=network.graph.name,
         producer_name=network.producer_name,
@@ -46,6 +50,30 @@ def merged(front: FrontGraph, network: onnx.ModelProto) -> onnx.ModelProto:
     del whole.opset_import[:]
     whole.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in versions.items())
     onnx.checker.check_model(whole, full_check=True)
+    return _with_external(whole, network)
+
+
+def _without_external(network: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the network with inputs in place of weights in another file, which no graph in memory may refer to."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(network)
+    del bare.graph.initializer[:]
+    for weight in network.graph.initializer:
+        if external_data_helper.uses_external_data(weight):
+            bare.graph.input.append(onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims))
+        else:
+            bare.graph.initializer.append(weight)
+    return bare
+
+
+def _with_external(whole: onnx.ModelProto, network: onnx.ModelProto) -> onnx.ModelProto:
+    """Put those weights back in the place of the inputs."""
+    external = [weight for weight in network.graph.initializer if external_data_helper.uses_external_data(weight)]
+    names = {weight.name for weight in external}
+    inputs = [tensor for tensor in whole.graph.input if tensor.name not in names]
+    del whole.graph.input[:]
+    whole.graph.input.extend(inputs)
+    whole.graph.initializer.extend(external)
     return whole
 
 

@@ -67,7 +67,8 @@ class AcceptanceFailed(TrainingError):
     def __init__(self, misses: Iterable[str]) -> None:
         super().__init__(
             f"The model is not good enough to publish: {'; '.join(misses)}. "
-            "Train longer or change the architecture, or lower the threshold under [acceptance]."
+            "Train longer or change the architecture, lower the threshold under [acceptance], or publish it all the same with "
+            "--force. The fit is kept: neither of the last two repeats it."
         )
 
 
@@ -93,8 +94,9 @@ class ParityFailed(TrainingError):
 class PublishFailed(TrainingError):
     """The package could not be written to the repository."""
 
-    def __init__(self, directory: Path, error: OSError) -> None:
-        super().__init__(f"Cannot publish to {directory}: {error.strerror or error}. Nothing was published.")
+    def __init__(self, directory: Path, error: OSError, *, fitted: bool = False) -> None:
+        kept = " The fit is kept: put this right and run the same command again." if fitted else ""
+        super().__init__(f"Cannot publish to {directory}: {error.strerror or error}. Nothing was published.{kept}")
 
 
 class DemoFailed(TrainingError):

@@ -1,5 +1,7 @@
 """Put what training made into a model package and publish it as the next version."""
 
+import errno
+import os
 import shutil
 import sys
 from importlib import metadata
@@ -14,7 +16,7 @@ import tensorflow as tf
 from service.errors import PackageError
 from service.repository.baseline import Baseline
 from service.repository.layout import find_versions, publish, staged
-from service.repository.manifest import Manifest, Parity
+from service.repository.manifest import FileDigest, Manifest, Parity
 from service.repository.samples import Samples
 from service.repository.signature import Signature
 from training.datasets import Dataset, Rows, Splits
@@ -60,7 +62,7 @@ def publish_package(package: Package, repository: Path) -> Manifest:
             write_report(package.report, staging, pictures=package.pictures)
             return publish(staging, directory, **_facts(package))
     except OSError as error:
-        raise PublishFailed(directory, error) from error
+        raise PublishFailed(directory, error, fitted=True) from error
 
 
 def published_now(directory: Path) -> Manifest | None:
@@ -72,11 +74,36 @@ def published_now(directory: Path) -> Manifest | None:
         return None
 
 
+def published_already(directory: Path, spec: TrainingSpec, graphs: tuple[Path, ...]) -> Manifest | None:
+    """Return the manifest of the newest version of a model if it is of this spec and has these very graphs, else None."""
+    newest = published_now(directory)
+    if newest is None or newest.spec != msgspec.json.decode(msgspec.json.encode(spec)):
+        return None
+    return newest if all(newest.files.get(graph.name) == FileDigest.of(graph) for graph in graphs) else None
+
+
 def require_writable(directory: Path) -> None:
-    """Raise PublishFailed if a model's directory cannot be made: better now than after the fit. Nothing is written."""
-    nearest = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    """Raise PublishFailed if a version cannot be put into `directory`: better now than after the fit. Nothing is written."""
+    nearest = _nearest(directory)
     if not nearest.is_dir():
-        raise PublishFailed(directory, NotADirectoryError(20, "Not a directory"))
+        raise PublishFailed(directory, _os_error(errno.ENOTDIR))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PublishFailed(directory, _os_error(errno.EROFS if os.statvfs(nearest).f_flag & os.ST_RDONLY else errno.EACCES))
+
+
+def require_room(directory: Path, size: int) -> None:
+    """Raise PublishFailed if the disk of `directory` has no room for a model with `size` bytes of weights."""
+    if shutil.disk_usage(_nearest(directory)).free < size:
+        raise PublishFailed(directory, _os_error(errno.ENOSPC))
+
+
+def _nearest(directory: Path) -> Path:
+    """Return the directory, or the nearest one above it that exists."""
+    return next(path for path in (directory, *directory.absolute().parents) if path.exists())
+
+
+def _os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
 
 
 def dataset_facts(dataset: Dataset, splits: Splits) -> dict[str, Any]:

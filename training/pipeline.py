@@ -1,7 +1,6 @@
 """The recipe: spec -> dataset -> features -> network -> fit -> evaluate (gate) -> export -> parity (gate) -> package -> publish."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import keras
 
@@ -10,12 +9,13 @@ from training.assembling import assemble
 from training.datasets import Rows, load_dataset, split
 from training.evaluation import Evaluation, evaluate, predict, require_accepted, require_measurable
 from training.fitting import History, choose_precision, discard_checkpoint, fit, fix_randomness, run_directory
-from training.packaging import dataset_facts, publish_package, published_now, require_writable
+from training.packaging import dataset_facts, publish_package, published_already, published_now, require_room, require_writable
 from training.preparation import prepare
 from training.progress import Display
 from training.proving import export_and_prove
 from training.rehearsal import rehearse_export
 from training.run import Data, Judged, Run
+from training.scratch import export_scratch
 from training.spec import TrainingSpec
 from training.standardising import build_network
 from training.stopping import StopCheck, never
@@ -37,18 +37,23 @@ def train(spec: TrainingSpec, repository: Path, display: Display, *, stop: StopC
     workdir = run.workdir or run_directory(spec, data.dataset.sha256)
     with watch.step("build and rehearse the export"):
         model = _build(spec, data, display)
+    require_room(directory, sum(variable.value.numpy().nbytes for variable in model.variables))
     with watch.step("fit"):
         history = _fit(spec, data, model, workdir, display, stop)
     with watch.step("evaluate"):
         judged = _judge(spec, data, model, history, published_now(directory), force=run.force)
         display.step(f"Ran {history.ran} epochs; test {_told(judged.evaluations['test'])}")
-    with TemporaryDirectory(prefix="axon-export-") as scratch:
+    with export_scratch() as scratch:
         with watch.step("export and prove"):
-            proven = export_and_prove(model, data.prepared, spec.export, data.splits.test.inputs, Path(scratch))
+            proven = export_and_prove(model, data.prepared, spec.export, data.splits.test.inputs, scratch)
         display.step(f"ONNX opset {spec.export.opset} agrees with Keras within {proven.parity.max_abs_error:.1e}")
-        package = assemble(spec, data, judged, proven, run, watch)
-        stop()
-        manifest = publish_package(package, repository)
+        manifest = published_already(directory, spec, proven.graphs) if history.fitted_before else None
+        if manifest is None:
+            package = assemble(spec, data, judged, proven, run, watch)
+            stop()
+            manifest = publish_package(package, repository)
+        else:
+            display.step(f"Version {manifest.version} is this very model: an earlier run was cut off after it had published")
     discard_checkpoint(workdir)
     return manifest
 

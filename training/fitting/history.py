@@ -31,6 +31,11 @@ class History(Struct, frozen=True, kw_only=True):
         return len(self.epochs)
 
     @property
+    def fitted_before(self) -> bool:
+        """Whether the checkpoint held every epoch, so that this process fitted nothing."""
+        return self.resumed_from == self.ran
+
+    @property
     def curves(self) -> dict[str, list[float]]:
         """Each metric's values by epoch."""
         return {name: [epoch.metrics[name] for epoch in self.epochs] for name in (self.epochs[0].metrics if self.epochs else ())}

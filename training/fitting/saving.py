@@ -65,3 +65,5 @@ def _lock(descriptor: int, directory: Path) -> None:
         raise FitRefused(
             f"Another process is fitting the same run in {directory}. Wait for it, or choose another workdir."
         ) from error
+    except OSError:
+        return  # a file system without locks, such as NFS for a directory: nobody can be kept out

@@ -117,14 +117,13 @@ class Command:
             time.sleep(POLL_SECONDS / 4)
         return True
 
-    def kill(self) -> bool:
-        """Kill the whole group; say whether it had not published and told so by then."""
+    def kill(self) -> None:
+        """Kill the whole group, if it has not ended."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.end()
         if self.process.returncode not in {0, -signal.SIGKILL}:
             sys.exit(f"The command ended with {self.process.returncode}.\n{''.join(self.lines)}")
-        return "Published" not in self.said
 
     def end(self) -> None:
         """Wait for its end."""
@@ -155,7 +154,10 @@ def run_whole(place: Path, spec: Path) -> dict[str, float]:
 
 
 def kill_once(place: Path, spec: Path, part: str, watcher: Watcher, seconds: float) -> bool:
-    """Kill a run `seconds` after a part of its way has begun; say whether it had not ended by then."""
+    """Kill a run `seconds` after a part of its way has begun; say whether it had not ended by then.
+
+    It ends when it has published and dropped its checkpoint: the same command then is a wish for the next version.
+    """
     before = set(watcher.staging())
     signs: dict[str, Callable[[Command], bool]] = {
         "start": lambda _command: True,
@@ -166,7 +168,8 @@ def kill_once(place: Path, spec: Path, part: str, watcher: Watcher, seconds: flo
     command = Command(place, spec)
     if command.wait_for(lambda: signs[part](command)):
         time.sleep(seconds)
-    return command.kill()
+    command.kill()
+    return not watcher.versions() or bool(checkpoints(place))
 
 
 def differences(one: Path, other: Path) -> list[str]:
@@ -185,7 +188,12 @@ def differences(one: Path, other: Path) -> list[str]:
 def leftovers(place: Path, watcher: Watcher) -> list[Path]:
     """List what should have been cleared away."""
     temporary = [path for path in (place / "tmp").iterdir() if path.name != ".ses"]  # onnxruntime's own, made when it is imported
-    return [*temporary, *watcher.staging(), *(place / ".axon").rglob("*.npz*")]
+    return [*temporary, *watcher.staging(), *checkpoints(place)]
+
+
+def checkpoints(place: Path) -> list[Path]:
+    """List the checkpoints, half ones too."""
+    return list((place / ".axon").rglob("*.npz*"))
 
 
 def tell(text: str) -> None:

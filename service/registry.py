@@ -81,6 +81,10 @@ class Registry:
         """List every model version that is known, and models without any."""
         return [status for _, model in sorted(self._models.items()) for status in model.statuses.values()]
 
+    def statuses(self, name: str) -> list[VersionStatus]:
+        """List what is known of the versions of a model."""
+        return list(self._models[name].statuses.values()) if name in self._models else []
+
     def served(self) -> list[ServedModel]:
         """List the model versions that serve."""
         return [served for model in self._models.values() for served in model.serving.values()]

@@ -1,27 +1,48 @@
-"""Whether a version on disk is still as it was when it was looked at last, without reading it."""
+"""Whether a version on disk is still as it was when it was looked at last, and whether it is whole, without reading it."""
 
-from time import time
+import os
+from collections.abc import Hashable
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, time
 
-from service.repository.configuration import CONFIGURATION_NAME
-from service.repository.layout import ModelDirectory
 from service.repository.manifest import MANIFEST_NAME
 
 Fingerprint = frozenset[tuple[str, int, int]]
 
 
-def fingerprint(model: ModelDirectory, version: int) -> Fingerprint:
-    """Return path, size and time of change of each file of a version and of the model's configuration."""
-    directory = model.versions[version]
-    files = [path for path in directory.rglob("*") if path.is_file()]
-    if (configuration := model.path / CONFIGURATION_NAME).is_file():
-        files.append(configuration)
-    return frozenset((str(path), (status := path.stat()).st_size, status.st_mtime_ns) for path in files)
+def fingerprint(version_directory: Path) -> Fingerprint:
+    """Return path, size and time of change (nanoseconds) of each file of a version; files that vanish meanwhile are left out."""
+    found = set()
+    for directory, _, names in os.walk(version_directory):  # which passes over directories that are gone
+        for path in (Path(directory, name) for name in names):
+            with suppress(OSError):
+                status = path.stat()
+                found.add((path.relative_to(version_directory).as_posix(), status.st_size, status.st_mtime_ns))
+    return frozenset(found)
 
 
-def is_settled(model: ModelDirectory, version: int, *, seconds: float) -> bool:
-    """Whether a version is whole: it has a manifest, which is written last, or none of its files has changed for `seconds`."""
-    directory = model.versions[version]
-    if seconds == 0 or (directory / MANIFEST_NAME).is_file():
-        return True
-    changed = max((path.stat().st_mtime for path in directory.rglob("*") if path.is_file()), default=0.0)
-    return time() - changed >= seconds
+class Settling:
+    """Tells when a version is whole: it has a manifest, which is written last, or its files have been at rest for `seconds`.
+
+    They are at rest if their times of change say so, or if they were seen unchanged for that long: a clock may be wrong.
+    """
+
+    def __init__(self, *, seconds: float) -> None:
+        self._seconds = seconds
+        self._first_seen: dict[Hashable, tuple[Fingerprint, float]] = {}
+
+    def is_over(self, key: Hashable, seen: Fingerprint) -> bool:
+        """Say whether the version called `key`, which looks like `seen` now, is whole."""
+        if any(path == MANIFEST_NAME for path, _, _ in seen) or self._at_rest(key, seen):
+            self._first_seen.pop(key, None)
+            return True
+        return False
+
+    def _at_rest(self, key: Hashable, seen: Fingerprint) -> bool:
+        age = time() - max((changed / 1e9 for _, _, changed in seen), default=0.0)
+        if age >= self._seconds:
+            return True
+        before, since = self._first_seen.get(key, (seen, monotonic()))
+        self._first_seen[key] = (seen, since if before == seen else monotonic())
+        return before == seen and monotonic() - since >= self._seconds

@@ -212,3 +212,27 @@ def test_required_model_decides_readiness(tmp_path: Path, running: Running, publ
     with running(tmp_path) as server:
         assert server.get("/v2/health/ready").status_code == 503
         assert server.get("/v2/health/live").status_code == 200
+
+
+def test_version_that_vanishes_while_it_is_looked_at_ends_no_watch(
+    tmp_path: Path, running: Running, publish_scale: PublishScale
+) -> None:
+    """A directory may be removed, or be of another user, at any moment; the watch goes on with the others."""
+    publish_scale(tmp_path / "m", 1)
+    with running(tmp_path, "--model-control", "watch", AXON_WATCH_INTERVAL="0.1") as server:
+        over = threading.Event()
+
+        def come_and_go() -> None:
+            while not over.is_set():
+                shutil.copytree(tmp_path / "m" / "1", tmp_path / "fleeting" / "1", dirs_exist_ok=True)
+                shutil.rmtree(tmp_path / "fleeting")
+
+        visitor = threading.Thread(target=come_and_go)
+        visitor.start()
+        threading.Event().wait(3)
+        over.set()
+        visitor.join()
+        publish_scale(tmp_path / "m", 2)
+        server.wait_for("model m version 2 ready")
+
+        assert answered_by(server) == "2"

@@ -11,6 +11,7 @@ from service.lifecycle import Lifecycle
 from service.observability.metrics import Metrics
 from service.registry import Registry
 from service.routes import errors, health, metrics, openapi, repository
+from service.routes.asgi import WithRequestContext
 from service.routes.models import ModelRoutes
 from service.settings import Settings
 from service.watching import SETTLE_SECONDS, watch
@@ -45,9 +46,9 @@ def create_app(settings: Settings) -> Litestar:
             await asyncio.gather(keeping, return_exceptions=True)
             await lifecycle.close(patience=settings.shutdown_timeout)
 
-    return Litestar(
+    application = Litestar(
         route_handlers=[
-            ModelRoutes(registry, max_body_size=settings.max_body_size).handler(),
+            ModelRoutes(registry, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size).handler(),
             *health.handlers(registry),
             *repository.handlers(registry, lifecycle if settings.model_control == "explicit" else None),
             *metrics.handlers(measured),
@@ -59,3 +60,5 @@ def create_app(settings: Settings) -> Litestar:
         request_max_body_size=settings.max_body_size,
         logging_config=None,
     )
+    application.asgi_handler = WithRequestContext(application.asgi_handler)
+    return application

@@ -135,7 +135,12 @@ class UnsupportedEncoding(AxonError):
     code = "unsupported_encoding"
 
     def __init__(self, encoding: str) -> None:
-        super().__init__(f"Content-Encoding '{shown(encoding)}' is not supported. Send the body unencoded.")
+        super().__init__(f"Content-Encoding '{shown(encoding)}' is not supported. Send the body in gzip, in deflate, or unencoded.")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """RFC 9110 15.5.16: a 415 names the codings that would have been accepted."""
+        return {"accept-encoding": "gzip, deflate"}
 
 
 class ModelFailed(AxonError):

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Final, ParamSpec, TypeVar
 
 THREAD_PREFIX: Final = "axon-"
@@ -17,6 +18,7 @@ async def offload(function: Callable[Arguments, Result], *args: Arguments.args, 
     asyncio.to_thread would do, but its threads are waited for at the end: a graph that loads for minutes would hold up a restart.
     """
     loop = asyncio.get_running_loop()
+    context = copy_context()  # a log line of the function still knows which call it is for
     future: asyncio.Future[Result] = loop.create_future()
 
     def settle(result: Result | None, error: BaseException | None) -> None:
@@ -30,7 +32,7 @@ async def offload(function: Callable[Arguments, Result], *args: Arguments.args, 
     def work() -> None:
         result, error = None, None
         try:
-            result = function(*args, **kwargs)
+            result = context.run(function, *args, **kwargs)
         except BaseException as raised:  # noqa: BLE001 -- handed to the caller
             error = raised
         if not loop.is_closed():

@@ -29,7 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model_control: what changes models after the start: `static` nothing, `watch` the repository, `explicit` load and unload calls.
     watch_interval: how often a watched repository is looked at where file-system events do not come, in seconds.
     log_level: debug, info, warning or error.
-    max_body_size: largest request body, in bytes.
+    max_body_size: largest request body, in bytes, after decompression.
+    min_compress_size: smallest answer of a model that is compressed for a client that accepts it, in bytes.
     shutdown_timeout: how long requests in flight may take after SIGTERM, in seconds.
     """
 
@@ -42,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     watch_interval: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     log_level: Level = "info"
     max_body_size: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
+    min_compress_size: Annotated[int, msgspec.Meta(ge=0)] = 256 * 1024
     shutdown_timeout: Annotated[int, msgspec.Meta(ge=0)] = 30
 
     @classmethod

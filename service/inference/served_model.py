@@ -70,6 +70,7 @@ class ServedModel:
         self.name = loaded.name
         self.version = loaded.version
         self.signature = loaded.signature
+        self.takes_text = any(spec.datatype == "BYTES" for spec in loaded.signature.inputs)
         self._free_axes = any(-1 in spec.shape[1:] for spec in loaded.signature.inputs)
         self._observer = observer
         self._batcher = Batcher(

@@ -18,9 +18,10 @@ _BUFFERS: Final[dict[str, tuple[Literal["d", "i", "u"], Any]]] = {
     "i": ("i", np.int64),
     "u": ("u", np.uint64),
 }
-_EXPECTED: Final = {"f": "numbers", "i": "integers", "u": "integers", "b": "true or false", "O": "strings"}
+_EXPECTED: Final = {"f": "numbers", "i": "integers", "u": "integers", "b": "true or false", "O": "strings", "V": "numbers"}
 # What may stand beside a null, and what the null becomes.
 _MISSING: Final[dict[str, tuple[tuple[type, ...], Any]]] = {"f": ((int, float), float("nan")), "O": ((str,), "")}
+_LARGEST_BFLOAT16: Final = 3.3895313892515355e38
 _NESTING_CHECKED = 4096
 _COUNTED = 0xFFFFFF  # simdjson counts the items of a list no further
 
@@ -79,6 +80,21 @@ def _numbers(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
     return values.astype(dtype)
 
 
+def _bfloat16(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
+    """Round to the nearest bfloat16, the upper half of a float's bits; ties go to even."""
+    bits = _numbers(data, np.dtype(np.float32)).view(np.uint32)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    if ((rounded & 0x7F80) == 0x7F80).any():  # noqa: PLR2004 -- rounded up to infinity
+        raise OverflowError
+    return rounded.view(dtype)
+
+
+def from_bfloat16(array: Array) -> Array:
+    """Return the floats that bfloat16 values are."""
+    widened: Array = np.left_shift(array.view(np.uint16), 16, dtype=np.uint32).view(np.float32)
+    return widened
+
+
 def _with_missing(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
     """Read floats or strings with at least one null among them; raise TypeError for anything else."""
     if dtype.kind not in _MISSING:
@@ -113,6 +129,7 @@ _FLAT: Final[dict[str, Callable[[simdjson.Array, np.dtype[Any]], Array]]] = {
     "u": _numbers,
     "b": _booleans,
     "O": _strings,
+    "V": _bfloat16,
 }
 
 
@@ -156,6 +173,8 @@ def _range(dtype: np.dtype[Any]) -> str:
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         return f" from {limits.min} to {limits.max}"
+    if dtype.kind == "V":
+        return f" up to {_LARGEST_BFLOAT16:g}"
     return f" up to {np.finfo(dtype).max:g}" if dtype.kind == "f" else ""
 
 

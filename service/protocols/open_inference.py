@@ -1,10 +1,12 @@
-"""Open Inference Protocol V2, REST in JSON: requests into tensors, answers and metadata into bytes.
+"""Open Inference Protocol V2 over REST: requests into tensors, answers and metadata into bytes.
 
-Rules: github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md.
+Rules: github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md, and Triton's
+docs/protocol/extension_binary_data.md for tensors in binary form.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Final
 
 import msgspec
@@ -14,17 +16,35 @@ import simdjson
 
 from service.errors import MalformedBody, shown
 from service.inference.served_model import Answer
-from service.protocols.json_tensors import parse, to_array
-from service.repository.datatypes import DATATYPES, Datatype
+from service.protocols import binary_tensors
+from service.protocols.classification import classes
+from service.protocols.json_tensors import from_bfloat16, parse, to_array
+from service.protocols.parameters import (
+    PLAIN_REQUEST,
+    OutputOptions,
+    Parameters,
+    RequestOptions,
+    output_options,
+    refuse_shared_memory,
+    request_options,
+)
+from service.repository.datatypes import DATATYPES, Datatype, to_numpy
 from service.repository.signature import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
-Parameters = dict[str, str | int | float | bool]
 
 PLATFORM: Final = "onnx_onnxv1"
 _WRITE: Final = orjson.OPT_SERIALIZE_NUMPY
 _MAX_RANK: Final = 32
 _MAX_SIZE: Final = 2**63 - 1
+_RAW: Final = RequestOptions(binary_outputs=True)
+# What of the protocol's extensions is there in full.
+EXTENSIONS: Final = (
+    "binary_tensor_data",
+    "classification",
+    "parameters",
+    "schedule_policy",
+)
 
 
 class TensorMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,44 +67,114 @@ class Metadata(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class RequestedOutput:
+    """An output that the client asks for by name, and the form in which it wants it."""
+
+    name: str
+    options: OutputOptions
+
+
+@dataclass(frozen=True, slots=True)
 class InferRequest:
     """A decoded request: tensors by input name, those of them with missing values, and the outputs to give (none means all)."""
 
     inputs: dict[str, Array]
-    missing: frozenset[str]
-    outputs: tuple[str, ...]
-    id: str | None
-    parameters: Parameters
+    missing: frozenset[str] = frozenset()
+    outputs: tuple[RequestedOutput, ...] = ()
+    id: str | None = None
+    parameters: Parameters = field(default_factory=dict)
+    options: RequestOptions = PLAIN_REQUEST
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the outputs to give; none means all."""
+        return tuple(output.name for output in self.outputs)
 
 
-def decode(body: bytes) -> InferRequest:
-    """Decode the JSON body of an infer request. Raises MalformedBody with what is wrong and where; unknown keys are ignored."""
-    document = parse(body)
+@dataclass(frozen=True, slots=True)
+class EncodedAnswer:
+    """A body in parts. `json_size` is the size of the JSON before the binary tensors; None if there are none, only JSON."""
+
+    parts: list[bytes | memoryview]
+    json_size: int | None
+
+
+def decode(body: bytes | memoryview, *, json_size: int | None = None) -> InferRequest:
+    """Decode the body of an infer request: JSON, then the tensors in binary form that it announces, if `json_size` is given.
+
+    Raises MalformedBody with what is wrong and where; unknown keys are ignored. Binary tensors are views of the body.
+    """
+    view = memoryview(body)
+    if json_size is not None and not 0 < json_size <= len(view):
+        raise MalformedBody(
+            f"The JSON before the binary tensors should have a size in the range (0, {len(view)}], got {json_size}."
+        )
+    document = parse(bytes(view[:json_size]))
     identifier = document.get("id")
     if identifier is not None and not isinstance(identifier, str):
         raise MalformedBody("'id' must be a string.")
-    inputs, missing = _inputs(document.get("inputs"))
+    blobs = _Blobs(None if json_size is None else view[json_size:])
+    inputs, missing = _inputs(document.get("inputs"), blobs)
+    blobs.refuse_rest()
+    parameters = _parameters(document.get("parameters"), "the request")
     return InferRequest(
         inputs=inputs,
         missing=missing,
         outputs=_outputs(document.get("outputs")),
         id=identifier,
-        parameters=_parameters(document.get("parameters"), "the request"),
+        parameters=parameters,
+        options=request_options(parameters),
     )
 
 
-def encode(answer: Answer, *, model: str, version: int, request: InferRequest) -> bytes:
-    """Encode an answer. Numbers are written from the arrays; NaN and infinities, which JSON has not, as null."""
+def decode_raw(body: bytes | memoryview, signature: Signature) -> InferRequest:
+    """Decode a body that is nothing but the one input of a model, as a batch of 1; its answer is all outputs in binary form.
+
+    A size that the signature leaves open follows from the number of bytes. Raises MalformedBody if there are several such sizes
+    or inputs, or the bytes do not fit.
+    """
+    if len(signature.inputs) != 1:
+        raise MalformedBody(f"A body of raw bytes is for models with one input; this one has {len(signature.inputs)}.")
+    (spec,) = signature.inputs
+    where = f"Input '{spec.name}'"
+    view = memoryview(body)
+    batch = (1,) if spec.shape[:1] == (-1,) else ()
+    sizes = spec.shape[len(batch) :]
+    known = prod(size for size in sizes if size != -1)
+    if sizes.count(-1) > 1 or (spec.datatype == "BYTES" and known != 1):
+        raise MalformedBody(f"{where} of shape {list(spec.shape)} does not follow from raw bytes. Send it with its shape, as JSON.")
+    if spec.datatype == "BYTES":
+        array = _text_array(view, where)
+        return InferRequest(inputs={spec.name: array.reshape((*batch, *(abs(size) for size in sizes)))}, options=_RAW)
+    itemsize = to_numpy(spec.datatype).itemsize
+    shape = (*batch, *(len(view) // (known * itemsize or 1) if size == -1 else size for size in sizes))
+    array = binary_tensors.to_array(view, datatype=spec.datatype, shape=shape, where=where)
+    return InferRequest(inputs={spec.name: array}, options=_RAW)
+
+
+def encode(answer: Answer, *, model: str, version: int, request: InferRequest) -> EncodedAnswer:
+    """Encode an answer, each output in the form that was asked for.
+
+    In JSON, numbers are written from the arrays; NaN and infinities, which JSON has not, as null. Binary outputs are views of the
+    arrays. Raises InvalidRequest if classes were asked of an output that has none.
+    """
+    wanted = [output.options for output in request.outputs] or [OutputOptions()] * len(answer.outputs)
+    blobs: list[bytes | memoryview] = []
+    outputs = []
+    for (spec, array), options in zip(answer.outputs, wanted, strict=True):
+        values, datatype = (classes(array, spec, options.classes), "BYTES") if options.classes else (array, spec.datatype)
+        tensor: dict[str, Any] = {"name": spec.name, "datatype": datatype, "shape": values.shape}
+        if request.options.binary_outputs if options.binary is None else options.binary:
+            blob = binary_tensors.to_bytes(values)
+            blobs.append(blob)
+            tensor["parameters"] = {"binary_data_size": len(blob)}
+        else:
+            tensor["data"] = _data(values)
+        outputs.append(tensor)
     body: dict[str, Any] = {} if request.id is None else {"id": request.id}
-    body |= {
-        "model_name": model,
-        "model_version": str(version),
-        "outputs": [
-            {"name": spec.name, "datatype": spec.datatype, "shape": array.shape, "data": _data(array)}
-            for spec, array in answer.outputs
-        ],
-    }
-    return orjson.dumps(body, option=_WRITE)
+    body |= {"model_name": model, "model_version": str(version), "outputs": outputs}
+    head = orjson.dumps(body, option=_WRITE)
+    return EncodedAnswer([head, *blobs], len(head) if blobs else None)
 
 
 def model_metadata(name: str, versions: Sequence[int], signature: Signature) -> Metadata:
@@ -100,10 +190,33 @@ def model_metadata(name: str, versions: Sequence[int], signature: Signature) -> 
 
 def server_metadata(version: str) -> dict[str, Any]:
     """Return the server metadata object; only extensions that are there in full are listed."""
-    return {"name": "axon", "version": version, "extensions": []}
+    return {"name": "axon", "version": version, "extensions": list(EXTENSIONS)}
 
 
-def _inputs(tensors: object) -> tuple[dict[str, Array], frozenset[str]]:
+class _Blobs:
+    """The binary tensors behind the JSON, one after another; None if the body is said to be JSON alone."""
+
+    def __init__(self, data: memoryview | None) -> None:
+        self._rest = data
+
+    def take(self, size: object, where: str) -> memoryview:
+        """Return the next `size` bytes."""
+        if self._rest is None:
+            raise MalformedBody(f"{where} has a binary_data_size, but the header Inference-Header-Content-Length is missing.")
+        if type(size) is not int or not 0 <= size <= len(self._rest):
+            raise MalformedBody(
+                f"{where} has the binary_data_size {shown(str(size))}; expected a number of bytes, and {len(self._rest)} are left."
+            )
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
+
+    def refuse_rest(self) -> None:
+        """Raise MalformedBody if bytes are left."""
+        if self._rest:
+            raise MalformedBody(f"The body has {len(self._rest)} bytes more than its inputs announce by binary_data_size.")
+
+
+def _inputs(tensors: object, blobs: _Blobs) -> tuple[dict[str, Array], frozenset[str]]:
     if not isinstance(tensors, simdjson.Array) or not len(tensors):
         raise MalformedBody(
             'The request has no inputs. Send {"inputs": [{"name": ..., "shape": ..., "datatype": ..., "data": ...}]}.'
@@ -111,7 +224,7 @@ def _inputs(tensors: object) -> tuple[dict[str, Array], frozenset[str]]:
     inputs: dict[str, Array] = {}
     missing: set[str] = set()
     for index, tensor in enumerate(tensors):
-        name, array, has_null = _input(tensor, index)
+        name, array, has_null = _input(tensor, index, blobs)
         if name in inputs:
             raise MalformedBody(f"Input '{shown(name)}' is given twice.")
         inputs[name] = array
@@ -120,17 +233,32 @@ def _inputs(tensors: object) -> tuple[dict[str, Array], frozenset[str]]:
     return inputs, frozenset(missing)
 
 
-def _input(tensor: object, index: int) -> tuple[str, Array, bool]:
+def _input(tensor: object, index: int, blobs: _Blobs) -> tuple[str, Array, bool]:
     if not isinstance(tensor, simdjson.Object):
         raise MalformedBody(f"inputs[{index}] must be an object with name, shape, datatype and data.")
     name = tensor.get("name")
     if not isinstance(name, str) or not name:
         raise MalformedBody(f"inputs[{index}] has no 'name'.")
     where = f"Input '{shown(name)}'"
-    _parameters(tensor.get("parameters"), where)
+    parameters = _parameters(tensor.get("parameters"), where)
+    refuse_shared_memory(parameters, where)
     datatype = _datatype(tensor.get("datatype"), where)
     shape = _shape(tensor.get("shape"), where)
-    return name, *to_array(tensor.get("data"), datatype=datatype, shape=shape, where=where)
+    data = tensor.get("data")
+    size = parameters.get("binary_data_size")
+    if size is None:
+        return name, *to_array(data, datatype=datatype, shape=shape, where=where)
+    if data is not None:
+        raise MalformedBody(f"{where} has both 'data' and a binary_data_size. Send one of them.")
+    return name, binary_tensors.to_array(blobs.take(size, where), datatype=datatype, shape=shape, where=where), False
+
+
+def _text_array(data: memoryview, where: str) -> Array:
+    """Read the one string of a raw body, which has no length before it."""
+    try:
+        return np.array([str(data, "utf-8")], dtype=object)
+    except UnicodeDecodeError:
+        raise MalformedBody(f"{where} holds bytes that are no UTF-8; models take text.") from None
 
 
 def _datatype(value: object, where: str) -> Datatype:
@@ -148,16 +276,20 @@ def _shape(value: object, where: str) -> tuple[int, ...]:
     raise MalformedBody(f"{where} has no valid 'shape'; expected a list of sizes of 0 or more, the batch axis first.")
 
 
-def _outputs(value: object) -> tuple[str, ...]:
+def _outputs(value: object) -> tuple[RequestedOutput, ...]:
     if value is None:
         return ()
     if not isinstance(value, simdjson.Array):
         raise MalformedBody("'outputs' must be a list: [{\"name\": ...}].")
-    found = (item.get("name") if isinstance(item, simdjson.Object) else None for item in value)
-    names = tuple(name for name in found if isinstance(name, str))
-    if len(names) != len(value):
+    return tuple(_output(item) for item in value)
+
+
+def _output(item: object) -> RequestedOutput:
+    name = item.get("name") if isinstance(item, simdjson.Object) else None
+    if not isinstance(item, simdjson.Object) or not isinstance(name, str):
         raise MalformedBody("Each of the 'outputs' must be an object with a 'name'.")
-    return names
+    where = f"Output '{shown(name)}'"
+    return RequestedOutput(name, output_options(_parameters(item.get("parameters"), where), where))
 
 
 def _parameters(value: object, where: str) -> Parameters:
@@ -184,6 +316,8 @@ def _tensor_metadata(spec: TensorSpec) -> TensorMetadata:
 
 def _data(array: Array) -> Array | list[Any]:
     """Leave contiguous numbers to orjson, which writes arrays itself; strings become a list."""
+    if array.dtype.kind == "V":
+        array = from_bfloat16(array)
     return array.ravel().tolist() if array.dtype == object else np.ascontiguousarray(array).reshape(-1)
 
 

@@ -5,11 +5,12 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 Datatype = Literal[
-    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES", "BF16"
 ]
 DATATYPES: Final[tuple[Datatype, ...]] = get_args(Datatype)
 
-# BYTES is a numpy object array of str, as onnxruntime takes and gives strings.
+# BYTES is a numpy object array of str, as onnxruntime takes and gives strings. numpy has no bfloat16: a BF16 value is the two bytes
+# of it, which no other datatype is, so that it is never taken for a number of 16 bits.
 _NUMPY: Final[dict[Datatype, np.dtype[np.generic]]] = {
     "BOOL": np.dtype(np.bool_),
     "UINT8": np.dtype(np.uint8),
@@ -24,12 +25,13 @@ _NUMPY: Final[dict[Datatype, np.dtype[np.generic]]] = {
     "FP32": np.dtype(np.float32),
     "FP64": np.dtype(np.float64),
     "BYTES": np.dtype(object),
+    "BF16": np.dtype("V2"),
 }
 _FROM_NUMPY: Final = {dtype: name for name, dtype in _NUMPY.items()}
 
 
 def to_numpy(datatype: Datatype) -> np.dtype[np.generic]:
-    """Return the numpy type that holds `datatype`; BYTES is `object`."""
+    """Return the numpy type that holds `datatype`; BYTES is `object`, BF16 two bytes."""
     return _NUMPY[datatype]
 
 

@@ -1,15 +1,29 @@
-"""The few ASGI moves that the request path makes by itself: read a body, notice that the client has left, respond."""
+"""The few ASGI moves that the request path makes by itself: read a body, notice that the client has left, respond.
+
+Every protocol over HTTP uses them.
+"""
 
 import asyncio
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from math import inf
+from time import perf_counter
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-from litestar.types import Receive, Scope, Send
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPResponseBodyEvent, Message, Receive, Scope, Send
 
-from service.errors import MalformedBody, PayloadTooLarge, ShuttingDown
+from service.errors import InvalidRequest, MalformedBody, PayloadTooLarge, ShuttingDown, UnsupportedEncoding, shown
+from service.inference.batcher import Timing
+from service.offload import offload
+from service.protocols.compression import CODINGS, decompress
+from service.request_context import begin, request_context
 
-JSON_TYPE = b"application/json"
+JSON_TYPE: Final = b"application/json"
+BINARY_TYPE: Final = b"application/octet-stream"
+_JOINED: Final = 1 << 16  # bytes up to which one copy costs less than one more write to the socket
+_MILLISECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -18,7 +32,27 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
-    """Read the whole body. Raises PayloadTooLarge as soon as it is known to exceed `limit` bytes."""
+    """Read the whole body, decompressed if it is compressed.
+
+    Raises PayloadTooLarge as soon as it is known to exceed `limit` bytes, compressed or not; UnsupportedEncoding before it is read.
+    """
+    coding = header(scope, b"content-encoding")
+    coding = None if coding is None else _coding(coding)
+    body = await _read_raw(scope, receive, limit=limit)
+    return body if coding is None else await offload(decompress, body, coding, limit=limit)
+
+
+def _coding(content_encoding: str) -> str | None:
+    """Return the coding of a body; None for none."""
+    coding = content_encoding.strip().lower().removeprefix("x-")  # x-gzip is gzip: RFC 9110 8.4.1.3
+    if coding in ("identity", ""):
+        return None
+    if coding not in CODINGS:
+        raise UnsupportedEncoding(content_encoding)
+    return coding
+
+
+async def _read_raw(scope: Scope, receive: Receive, *, limit: int) -> bytes:
     declared = header(scope, b"content-length")
     if declared is not None and declared.isdecimal() and int(declared[:20]) > limit:
         raise PayloadTooLarge(limit)
@@ -40,16 +74,70 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
             return b"".join(chunks)
 
 
-async def respond(send: Send, body: bytes, *, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    """Send a JSON response with status 200."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [(b"content-type", JSON_TYPE), (b"content-length", str(len(body)).encode()), *headers],
-        }
-    )
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+async def respond(
+    send: Send,
+    body: bytes | Sequence[bytes | memoryview],
+    *,
+    content_type: bytes = JSON_TYPE,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> None:
+    """Send a response with status 200; a body in parts is sent part by part, so that nothing large is copied."""
+    parts = [body] if isinstance(body, bytes) else body
+    size = sum(len(part) for part in parts)
+    if len(parts) > 1 and size <= _JOINED:
+        parts = [b"".join(parts)]
+    head = [(b"content-type", content_type), (b"content-length", str(size).encode()), *headers]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    last = len(parts) - 1
+    for index, part in enumerate(parts):
+        await send(HTTPResponseBodyEvent(type="http.response.body", body=part, more_body=index < last))  # type: ignore[typeddict-item]
+
+
+def inference_headers(timing: Timing, version: int, started_at: float) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an answer of a model: where its time went, in milliseconds, and which version gave it."""
+    queue, compute, total = timing.queue_seconds * 1e3, timing.compute_seconds * 1e3, (perf_counter() - started_at) * 1e3
+    return [
+        (b"server-timing", b"queue;dur=%.3f, compute;dur=%.3f, total;dur=%.3f" % (queue, compute, total)),
+        (b"x-model-version", b"%d" % version),
+    ]
+
+
+def deadline(scope: Scope, timeout: float | None = None) -> float | None:
+    """Return when the answer is of no use any more, in seconds of `perf_counter`, counted from when the call came; None for never.
+
+    The client says so in the header `X-Request-Timeout-Ms`, or in the body by `timeout` seconds: the shorter one holds. Raises
+    InvalidRequest for a header that is no number above 0.
+    """
+    text = header(scope, b"x-request-timeout-ms")
+    if text is not None:
+        if _MILLISECONDS.fullmatch(text) is None or not float(text):
+            raise InvalidRequest(f"X-Request-Timeout-Ms is '{shown(text)}'; expected a number of milliseconds above 0.")
+        timeout = min(float(text) * 1e-3, inf if timeout is None else timeout)
+    return None if timeout is None else request_context().started_at + timeout
+
+
+class WithRequestContext:
+    """The outermost layer: begins the context of each call, and puts its id on whatever answer it gets."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a call on."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._application(scope, receive, send)
+            return
+        context = begin(header(scope, b"x-request-id"), header(scope, b"traceparent"))
+        added = [(b"x-request-id", context.request_id.encode())]
+        if context.traceparent is not None:
+            added.append((b"traceparent", context.traceparent.encode()))
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *added]
+            await send(message)
+
+        await self._application(scope, receive, send_with_id)
 
 
 class CancelledOnDisconnect:

@@ -1,4 +1,4 @@
-"""Every error, whoever raised it, leaves as `{"error": <message>, "code": <kind>}` with its status."""
+"""Every error, whoever raised it, leaves as `{"error": <message>, "code": <kind>, "request_id": <id>}` with its status."""
 
 import logging
 from http import HTTPStatus
@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from service.errors import AxonError, shown
+from service.request_context import current_request_id
 
 logger = logging.getLogger("axon.http")
 
@@ -18,10 +19,16 @@ def handlers() -> ExceptionHandlersMap:
     return {AxonError: _axon_error, HTTPException: _framework_error, Exception: _bug}
 
 
+def error_body(message: str, code: str) -> dict[str, str]:
+    """Return the body of an error. Clients of the protocols read `error`; the rest is for people and their logs."""
+    request_id = current_request_id()
+    return {"error": message, "code": code} | ({} if request_id is None else {"request_id": request_id})
+
+
 def _axon_error(request: Request[Any, Any, Any], error: AxonError) -> Response[dict[str, str]]:
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s: %s", request.method, _path(request), error)
-    return Response({"error": str(error), "code": error.code}, status_code=error.status, headers=error.headers)
+    return Response(error_body(str(error), error.code), status_code=error.status, headers=error.headers)
 
 
 def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
@@ -33,13 +40,13 @@ def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> R
         HTTPStatus.METHOD_NOT_ALLOWED: f"{where} is not allowed. Use {(error.headers or {}).get('allow', 'another method')}.",
     }.get(status, f"{where}: {error.detail}")
     code = status.phrase.lower().replace(" ", "_")
-    return Response({"error": message, "code": code}, status_code=status, headers=error.headers)
+    return Response(error_body(message, code), status_code=status, headers=error.headers)
 
 
 def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
     logger.error("%s %s failed", request.method, _path(request), exc_info=error)
     message = "The server made a mistake while it handled this request; its log says what happened."
-    return Response({"error": message, "code": "internal"}, status_code=500)
+    return Response(error_body(message, "internal"), status_code=500)
 
 
 def _path(request: Request[Any, Any, Any]) -> str:

@@ -5,7 +5,6 @@ A mount costs a quarter of what a handler of the framework costs; it takes any p
 
 import re
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -13,28 +12,26 @@ from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Send
 
-from service.errors import MalformedBody, MethodNotAllowed, NotFound, UnsupportedEncoding
-from service.offload import offload
+from service.errors import MethodNotAllowed, NotFound
 from service.protocols import open_inference
 from service.registry import Registry
-from service.routes.asgi import CancelledOnDisconnect, header, read_body, respond
+from service.routes.asgi import respond
+from service.routes.inference import Inference
 
 PATH: Final = "/v2/models"
-# Bytes from which decoding and encoding leave the event loop: there they would take milliseconds.
-_LARGE: Final = 1 << 18
 _MODEL_PATH: Final = re.compile(r"/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?/")
 
 
 class ModelRoutes:
-    """The handlers below `/v2/models`. `max_body_size` is in bytes."""
+    """The handlers below `/v2/models`. Sizes are in bytes."""
 
-    def __init__(self, registry: Registry, *, max_body_size: int) -> None:
+    def __init__(self, registry: Registry, *, max_body_size: int, min_compress_size: int) -> None:
         self._registry = registry
-        self._max_body_size = max_body_size
+        infer = Inference(registry, max_body_size=max_body_size, min_compress_size=min_compress_size)
         self._actions: dict[str | None, tuple[str, Callable[..., Awaitable[None]]]] = {
             None: ("GET", self._metadata),
             "ready": ("GET", self._ready),
-            "infer": ("POST", self._infer),
+            "infer": ("POST", infer),
         }
 
     def handler(self) -> ASGIRouteHandler:
@@ -58,30 +55,6 @@ class ModelRoutes:
             raise MethodNotAllowed(scope["method"], PATH + scope["path"].rstrip("/"), method)
         await handle(scope, receive, send, name, version)
 
-    async def _infer(self, scope: HTTPScope, receive: Receive, send: Send, name: str, version: str | None) -> None:
-        _refuse_other_encodings(scope)
-        self._registry.get(name, version).refuse_if_full()  # before the work of reading
-        body = await read_body(scope, receive, limit=self._max_body_size)
-        with CancelledOnDisconnect(receive):
-            if len(body) > _LARGE:
-                request = await offload(open_inference.decode, body)
-            else:
-                request = open_inference.decode(body)
-            model = self._registry.get(name, version)  # again: it may have been replaced while the body came in
-            answer = await model.infer(request.inputs, request.outputs, request.missing)
-            timing = answer.timing
-            encode = partial(open_inference.encode, answer, model=model.name, version=model.version, request=request)
-            await respond(
-                send,
-                await offload(encode) if answer.nbytes > _LARGE else encode(),
-                headers=[
-                    (
-                        b"server-timing",
-                        b"queue;dur=%.3f, compute;dur=%.3f" % (timing.queue_seconds * 1e3, timing.compute_seconds * 1e3),
-                    )
-                ],
-            )
-
     async def _metadata(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
         model = self._registry.get(name, version)
         metadata = open_inference.model_metadata(model.name, self._registry.versions(model.name), model.signature)
@@ -98,11 +71,3 @@ class ModelRoutes:
         if scope["method"] != "GET":
             raise MethodNotAllowed(scope["method"], PATH, "GET")
         await respond(send, msgspec.json.encode({"models": sorted({model.name for model in self._registry.served()})}))
-
-
-def _refuse_other_encodings(scope: HTTPScope) -> None:
-    encoding = header(scope, b"content-encoding")
-    if encoding is not None and encoding.lower() != "identity":
-        raise UnsupportedEncoding(encoding)
-    if header(scope, b"inference-header-content-length") is not None:
-        raise MalformedBody("Binary tensor data is not supported by this server. Send the tensors as JSON.")

@@ -44,6 +44,7 @@ ELEMENT_TYPES = {
     "FP32": TensorProto.FLOAT,
     "FP64": TensorProto.DOUBLE,
     "BYTES": TensorProto.STRING,
+    "BF16": TensorProto.BFLOAT16,
 }
 
 WEIGHTS = np.arange(12, dtype=np.float32).reshape(4, 3) / 10

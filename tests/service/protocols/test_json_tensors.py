@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from service.errors import MalformedBody
-from service.protocols.json_tensors import parse, to_array
+from service.protocols.json_tensors import from_bfloat16, parse, to_array
 from service.repository.datatypes import DATATYPES, Datatype, to_numpy
 
 Array = np.ndarray[Any, Any]
@@ -17,19 +17,47 @@ ArrayOf = Callable[..., Array]
 
 INTEGERS: tuple[Datatype, ...] = ("UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64")
 FLOATS: tuple[Datatype, ...] = ("FP16", "FP32", "FP64")
+BF16_EXPONENT = 0x7F80  # all ones: infinity or NaN
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+
+
+def is_finite(bits: int) -> bool:
+    return bits & BF16_EXPONENT != BF16_EXPONENT
 
 
 @st.composite
 def tensors(draw: st.DrawFn) -> tuple[Datatype, Array]:
     """Draw a tensor of any datatype and shape, as a numpy array."""
-    datatype = draw(st.sampled_from(DATATYPES))
+    datatype = draw(st.sampled_from([datatype for datatype in DATATYPES if datatype != "BF16"]))
     shape = draw(array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=4))
     dtype = to_numpy(datatype)
     elements: Any = TEXT if datatype == "BYTES" else None
     if datatype in FLOATS:
         elements = st.floats(allow_nan=False, allow_infinity=False, width=8 * dtype.itemsize)
     return datatype, draw(arrays(dtype, shape, elements=elements))
+
+
+@given(arrays(np.uint16, array_shapes(min_dims=1, max_dims=3, max_side=4), elements=st.integers(0, 0xFFFF).filter(is_finite)))
+def test_bfloat16_survives_json(array_of: ArrayOf, bits: Array) -> None:
+    array = bits.view(to_numpy("BF16"))
+
+    read = array_of(json.dumps(from_bfloat16(array).tolist()), "BF16", *array.shape)
+
+    np.testing.assert_array_equal(read.view(np.uint16), bits, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "bits"),
+    [
+        pytest.param("1", 0x3F80, id="exact"),
+        pytest.param("1.00390625", 0x3F80, id="tie to even below"),
+        pytest.param("1.01171875", 0x3F82, id="tie to even above"),
+        pytest.param("1.005", 0x3F81, id="nearest"),
+        pytest.param("3.3895313892515355e38", 0x7F7F, id="largest"),
+    ],
+)
+def test_number_becomes_the_nearest_bfloat16(text: str, bits: int, array_of: ArrayOf) -> None:
+    assert array_of(f"[{text}]", "BF16", 1).view(np.uint16).tolist() == [bits]
 
 
 @given(tensor=tensors(), flat=st.booleans())
@@ -86,6 +114,7 @@ def test_number_becomes_the_nearest_float(datatype: Datatype, text: str, expecte
         pytest.param("FP32", "[1e39]", id="too large for FP32"),
         pytest.param("FP32", "[-1e39]", id="too small for FP32"),
         pytest.param("FP16", "[65520]", id="too large for FP16"),
+        pytest.param("BF16", "[3.4e38]", id="too large for BF16"),
         pytest.param("INT64", "[1.5]", id="fraction in INT64"),
         pytest.param("INT64", "[1.0]", id="float in INT64"),
         pytest.param("INT64", "[true]", id="boolean in INT64"),

@@ -10,13 +10,22 @@ from hypothesis import strategies as st
 from service.errors import MalformedBody
 from service.inference.batcher import Timing
 from service.inference.served_model import Answer
-from service.protocols.open_inference import InferRequest, decode, encode, model_metadata, server_metadata
+from service.protocols.open_inference import (
+    InferRequest,
+    RequestedOutput,
+    decode,
+    decode_raw,
+    encode,
+    model_metadata,
+    server_metadata,
+)
+from service.protocols.parameters import OutputOptions, RequestOptions
 from service.repository.datatypes import DATATYPES, Datatype, to_numpy
 from service.repository.signature import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
 TENSOR = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}
-ANONYMOUS = InferRequest(inputs={}, missing=frozenset(), outputs=(), id=None, parameters={})
+ANONYMOUS = InferRequest(inputs={})
 
 
 def decoded(**keys: Any) -> InferRequest:
@@ -26,7 +35,8 @@ def decoded(**keys: Any) -> InferRequest:
 def encoded(array: Array, datatype: Datatype = "FP32", request: InferRequest = ANONYMOUS) -> dict[str, Any]:
     spec = TensorSpec("y", datatype, (-1,) * array.ndim)
     answer = Answer([(spec, array)], Timing(queue_seconds=0.0, compute_seconds=0.0))
-    body: dict[str, Any] = json.loads(encode(answer, model="m", version=3, request=request))
+    answered = encode(answer, model="m", version=3, request=request)
+    body: dict[str, Any] = json.loads(answered.parts[0])
     return body
 
 
@@ -40,7 +50,8 @@ def test_request_is_decoded() -> None:
     np.testing.assert_array_equal(request.inputs["x"], np.array([[1, 2]], dtype=np.float32), strict=True)
     assert request.id == "42"
     assert request.parameters == {"a": 1, "b": "c", "d": True, "e": 0.5}
-    assert request.outputs == ("y",)
+    assert request.output_names == ("y",)
+    assert request.outputs[0].options.binary is False
 
 
 def test_everything_but_inputs_may_be_left_out() -> None:
@@ -132,12 +143,14 @@ def test_any_body_is_decoded_or_malformed(body: bytes) -> None:
 
 @pytest.mark.parametrize("datatype", DATATYPES)
 def test_every_datatype_is_encoded(datatype: Datatype) -> None:
-    values: Any = [["a", "ü\n"], ["", '"']] if datatype == "BYTES" else [[0, 1], [1, 0]]
-    array = np.array(values, dtype=to_numpy(datatype))
+    bits = np.array([[0, 0x3F80], [0x4000, 0]], dtype=np.uint16)
+    numbers = bits if datatype == "BF16" else np.array([[0, 1], [1, 0]], dtype=to_numpy(datatype))
+    array = np.array([["a", "ü\n"], ["", '"']], dtype=object) if datatype == "BYTES" else numbers.view(to_numpy(datatype))
+    values = [0.0, 1.0, 2.0, 0.0] if datatype == "BF16" else array.reshape(-1).tolist()
 
     (output,) = encoded(array, datatype)["outputs"]
 
-    assert output == {"name": "y", "datatype": datatype, "shape": [2, 2], "data": array.reshape(-1).tolist()}
+    assert output == {"name": "y", "datatype": datatype, "shape": [2, 2], "data": values}
 
 
 def test_extremes_are_written_exactly() -> None:
@@ -173,7 +186,7 @@ def test_answer_names_model_and_version_as_strings() -> None:
 
 
 def test_id_is_echoed() -> None:
-    request = InferRequest(inputs={}, missing=frozenset(), outputs=(), id="ü", parameters={})
+    request = InferRequest(inputs={}, id="ü")
 
     assert encoded(np.zeros((1,), np.float32), request=request)["id"] == "ü"
     assert "id" not in encoded(np.zeros((1,), np.float32))
@@ -219,5 +232,117 @@ def test_tensor_without_meaning_has_no_parameters() -> None:
     assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": []}]
 
 
-def test_server_lists_no_extension_that_it_has_not() -> None:
-    assert server_metadata("1.2") == {"name": "axon", "version": "1.2", "extensions": []}
+def test_server_lists_its_extensions() -> None:
+    metadata = server_metadata("1.2")
+
+    assert metadata | {"extensions": None} == {"name": "axon", "version": "1.2", "extensions": None}
+    assert "binary_tensor_data" in metadata["extensions"]
+    assert "cuda_shared_memory" not in metadata["extensions"]
+
+
+def mixed(*blobs: bytes, **keys: Any) -> tuple[bytes, int]:
+    """Give a body of JSON and the blobs behind it, and the size of the JSON."""
+    head = json.dumps({"inputs": [TENSOR]} | keys).encode()
+    return head + b"".join(blobs), len(head)
+
+
+def announced(size: Any, **keys: Any) -> dict[str, Any]:
+    tensor = {"name": "b", "shape": [2], "datatype": "INT16", "parameters": {"binary_data_size": size}} | keys
+    return {"inputs": [tensor, TENSOR, tensor | {"name": "c"}]}
+
+
+def test_binary_and_json_inputs_may_stand_side_by_side() -> None:
+    body, size = mixed(b"\1\0\2\0", b"\3\0\4\0", **announced(4))
+
+    inputs = decode(body, json_size=size).inputs
+
+    assert {name: array.tolist() for name, array in inputs.items()} == {"b": [1, 2], "x": [[1, 2]], "c": [3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("blobs", "keys", "message"),
+    [
+        pytest.param([b"\1\0\2\0"], announced(4), r"'c' has the binary_data_size 4; .* and 0 are left", id="blob missing"),
+        pytest.param([b"\1\0\2\0"] * 3, announced(4), "has 4 bytes more than its inputs announce", id="blob too many"),
+        pytest.param([b"\1\0"] * 2, announced(2), r"'b' has 2 bytes of data, but INT16 of shape \[2\] needs 4", id="too small"),
+        pytest.param([], announced(-4), "'b' has the binary_data_size -4", id="negative size"),
+        pytest.param([], announced(4.0), "'b' has the binary_data_size 4.0", id="size a float"),
+        pytest.param([], announced("4"), "'b' has the binary_data_size 4", id="size a string"),
+        pytest.param([], announced(True), "'b' has the binary_data_size True", id="size a boolean"),
+        pytest.param([b"\1\0\2\0"] * 2, announced(4, data=[1, 2]), "has both 'data' and a binary_data_size", id="both"),
+        pytest.param([b"x"], {}, "has 1 bytes more", id="rest behind JSON inputs"),
+        pytest.param([], {"parameters": {"timeout": -1}}, "'timeout' of the request", id="parameter"),
+        pytest.param([], {"outputs": [{"name": "y", "parameters": {"classification": 0}}]}, "'classification'", id="no classes"),
+    ],
+)
+def test_binary_mistake_is_named(blobs: list[bytes], keys: dict[str, Any], message: str) -> None:
+    body, size = mixed(*blobs, **keys)
+
+    with pytest.raises(MalformedBody, match=message):
+        decode(body, json_size=size)
+
+
+def test_binary_input_needs_the_size_of_the_json() -> None:
+    with pytest.raises(MalformedBody, match="the header Inference-Header-Content-Length is missing"):
+        decode(mixed(**announced(4))[0])
+
+
+@pytest.mark.parametrize(
+    ("spec", "body", "expected"),
+    [
+        pytest.param(TensorSpec("x", "INT8", (-1, 2)), b"\1\2", [[1, 2]], id="batch of 1"),
+        pytest.param(TensorSpec("x", "INT8", (3,)), b"\1\2\3", [1, 2, 3], id="no batch axis"),
+        pytest.param(TensorSpec("x", "INT8", (-1, -1, 2)), b"\1\2\3\4", [[[1, 2], [3, 4]]], id="size that follows"),
+        pytest.param(TensorSpec("x", "BYTES", (-1, 1)), "größer".encode(), [["größer"]], id="string"),
+        pytest.param(TensorSpec("x", "BYTES", (-1,)), b"", [""], id="empty string"),
+    ],
+)
+def test_raw_bytes_are_the_one_input(spec: TensorSpec, body: bytes, expected: Any) -> None:
+    request = decode_raw(body, Signature((spec,), ()))
+
+    assert request.inputs["x"].tolist() == expected
+    assert request.options.binary_outputs
+
+
+@pytest.mark.parametrize(
+    ("specs", "body", "message"),
+    [
+        pytest.param([TensorSpec("x", "INT8", (-1,))] * 2, b"\1", "this one has 2", id="two inputs"),
+        pytest.param([TensorSpec("x", "INT8", (-1, -1, -1))], b"\1", "does not follow from raw bytes", id="two open sizes"),
+        pytest.param([TensorSpec("x", "INT8", (-1, 2))], b"\1", "has 1 bytes of data, but INT8 of shape", id="too few"),
+        pytest.param([TensorSpec("x", "INT16", (-1, -1))], b"\1\2\3", "has 3 bytes of data", id="half a number"),
+        pytest.param([TensorSpec("x", "BYTES", (-1, 2))], b"a", "does not follow from raw bytes", id="two strings"),
+        pytest.param([TensorSpec("x", "BYTES", (-1, 1))], b"\xff", "no UTF-8", id="no UTF-8"),
+    ],
+)
+def test_raw_bytes_that_do_not_fit_are_refused(specs: list[TensorSpec], body: bytes, message: str) -> None:
+    with pytest.raises(MalformedBody, match=message):
+        decode_raw(body, Signature(tuple(specs), ()))
+
+
+def test_outputs_have_the_form_that_was_asked_for() -> None:
+    array = np.array([[1.5, 2.5]], np.float32)
+    answer = Answer([(TensorSpec(name, "FP32", (-1, 2)), array) for name in "abc"], Timing(0.0, 0.0))
+    wanted = (
+        RequestedOutput("a", OutputOptions(binary=False)),
+        RequestedOutput("b", OutputOptions()),
+        RequestedOutput("c", OutputOptions(classes=1)),
+    )
+    request = InferRequest(inputs={}, outputs=wanted, options=RequestOptions(binary_outputs=True))
+
+    encoded = encode(answer, model="m", version=3, request=request)
+
+    assert encoded.json_size == len(encoded.parts[0])
+    assert json.loads(encoded.parts[0])["outputs"] == [
+        {"name": "a", "datatype": "FP32", "shape": [1, 2], "data": [1.5, 2.5]},
+        {"name": "b", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": 8}},
+        {"name": "c", "datatype": "BYTES", "shape": [1, 1], "parameters": {"binary_data_size": 14}},
+    ]
+    assert bytes(encoded.parts[1]) == array.tobytes()
+    assert bytes(encoded.parts[2]) == b"\x0a\0\0\0" + b"2.500000:1"
+
+
+def test_answer_without_binary_outputs_is_json_alone() -> None:
+    answer = Answer([(TensorSpec("y", "FP32", (-1,)), np.zeros(1, np.float32))], Timing(0.0, 0.0))
+
+    assert encode(answer, model="m", version=3, request=ANONYMOUS).json_size is None

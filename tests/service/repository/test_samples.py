@@ -12,8 +12,8 @@ from service.repository.samples import SAMPLES_NAME, Samples
 
 @pytest.mark.parametrize("datatype", DATATYPES)
 def test_what_is_written_is_read(datatype: Datatype, tmp_path: Path) -> None:
-    values: Any = [["a", "größer"], ["", "b"]] if datatype == "BYTES" else [[0, 1], [1, 0]]
-    array = np.array(values, dtype=to_numpy(datatype))
+    numbers = np.array([[0, 1], [1, 0]], dtype=np.uint16 if datatype == "BF16" else to_numpy(datatype))
+    array = np.array([["a", "größer"], ["", "b"]], dtype=object) if datatype == "BYTES" else numbers.view(to_numpy(datatype))
     Samples({"in:put": array}, {"y": array[::-1]}).write(tmp_path)
 
     read = Samples.read(tmp_path)

@@ -16,7 +16,7 @@ COPY training training
 # What only builds goes again; the list of what stays is written beside it.
 RUN /opt/axon/bin/python -m pip install --no-deps --no-build-isolation . \
  && /opt/axon/bin/python -m pip uninstall --yes hatchling editables pathspec pluggy trove-classifiers \
- && /opt/axon/bin/python -m pip uninstall --yes pip \
+ && /opt/axon/bin/python -m pip uninstall --yes setuptools pip \
  && /opt/sbom/bin/cyclonedx-py environment --output-reproducible --output-file /opt/axon/sbom.cdx.json /opt/axon/bin/python
 
 FROM ${PYTHON_IMAGE}

@@ -15,7 +15,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY service service
 COPY training training
 RUN /opt/axon/bin/python -m pip install --no-deps --no-build-isolation . \
- && /opt/axon/bin/python -m pip uninstall --yes pip \
+ && /opt/axon/bin/python -m pip uninstall --yes setuptools pip \
  && /opt/sbom/bin/cyclonedx-py environment --output-reproducible --output-file /opt/axon/sbom.cdx.json /opt/axon/bin/python
 
 FROM ${PYTHON_IMAGE}

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from service.errors import AxonError, ModelNotFound, PackageError
+from service.errors import AxonError, ConfigurationError, InvalidRequest, ModelNotFound, PackageError
 from service.inference.loading import load
 from service.offload import offload
 from service.registry import Registry, State
@@ -98,6 +98,8 @@ class Lifecycle:
         model = (await self._models()).get(name)
         if model is None:
             raise ModelNotFound(name, self._registry.names())
+        if override:
+            _check(override, model)
         async with self._changing:
             self._overrides[name] = override or {}
             for number in model.versions:
@@ -205,6 +207,15 @@ class Lifecycle:
             if status.version not in known and status.state is State.UNAVAILABLE:
                 self._registry.forget_version(model.name, status.version)
                 self._tried.pop((model.name, int(status.version)), None)
+
+
+def _check(override: Mapping[str, Any], model: ModelDirectory) -> None:
+    """Raise InvalidRequest if what a call sets cannot be, before anything is changed by it."""
+    ModelConfiguration.read(model.path)
+    try:
+        ModelConfiguration.read(model.path, override)
+    except ConfigurationError as error:
+        raise InvalidRequest(str(error)) from error
 
 
 def _as_loaded(configuration: ModelConfiguration) -> ModelConfiguration:

@@ -59,7 +59,7 @@ def configuration_override(text: str, name: str, current: Mapping[str, Any]) -> 
     for key, expected in (("name", name), ("platform", PLATFORM), ("backend", BACKEND)):
         if given.pop(key, expected) not in (expected, ""):
             raise InvalidRequest(f"'{key}' in the configuration must be '{expected}', or be left out.")
-    as_now = msgspec.to_builtins(current)
+    as_now = msgspec.json.decode(msgspec.json.encode(current))
     wanted = {key: value for key, value in given.items() if value or key == "max_batch_size"}
     for key, value in wanted.items():
         if key not in _SETTABLE and value != as_now.get(key):

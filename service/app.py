@@ -8,7 +8,9 @@ from litestar import Litestar
 
 from service import __version__
 from service.lifecycle import Lifecycle
+from service.observability.combined import Combined
 from service.observability.metrics import Metrics
+from service.observability.statistics import Statistics
 from service.registry import Registry
 from service.routes import errors, health, metrics, openapi, repository
 from service.routes.asgi import WithRequestContext
@@ -23,6 +25,7 @@ def create_app(settings: Settings) -> Litestar:
     It answers from the first moment on: live while models load, ready once the repository is loaded and a model serves.
     """
     measured = Metrics(server_version=__version__)
+    statistics = Statistics()
     registry = Registry()
     lifecycle = Lifecycle(
         registry,
@@ -30,7 +33,7 @@ def create_app(settings: Settings) -> Litestar:
         model_name=settings.model_name,
         provider=settings.provider,
         settle_seconds=SETTLE_SECONDS if settings.model_control == "watch" else 0.0,
-        observer=measured,
+        observer=Combined(measured, statistics),
     )
 
     @asynccontextmanager
@@ -48,7 +51,9 @@ def create_app(settings: Settings) -> Litestar:
 
     application = Litestar(
         route_handlers=[
-            ModelRoutes(registry, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size).handler(),
+            ModelRoutes(
+                registry, statistics, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size
+            ).handler(),
             *health.handlers(registry),
             *repository.handlers(registry, lifecycle if settings.model_control == "explicit" else None),
             *metrics.handlers(measured),

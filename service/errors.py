@@ -8,6 +8,7 @@ AxonError
 ├── Forbidden 403                not allowed on this server
 ├── NotFound 404
 │   ├── ModelNotFound
+│   ├── ModelUnloaded           it was taken down by a call
 │   └── VersionNotFound
 ├── MethodNotAllowed 405
 ├── PayloadTooLarge 413
@@ -87,6 +88,15 @@ class ModelNotFound(NotFound):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(f"Model '{shown(name)}' is not known. Known models: {_listing(known)}.")
+
+
+class ModelUnloaded(NotFound):
+    """The model was taken down by a call."""
+
+    code = "model_unloaded"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Model '{name}' has been unloaded. Load it again by POST /v2/repository/models/{name}/load.")
 
 
 class VersionNotFound(NotFound):

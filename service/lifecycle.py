@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import msgspec
 
-from service.errors import AxonError, ModelNotFound, PackageError
+from service.errors import AxonError, ConfigurationError, InvalidRequest, ModelNotFound, PackageError
 from service.inference.loading import load
 from service.offload import offload
 from service.registry import Registry, State
@@ -62,6 +63,7 @@ class Lifecycle:
         self._changing = asyncio.Lock()
         self._complete = False
         self._tried: dict[tuple[str, int], _Attempt] = {}
+        self._overrides: dict[str, Mapping[str, Any]] = {}
 
     async def load_all(self) -> None:
         """Bring every model of the repository to what it should be, and take down those whose directory is gone.
@@ -88,12 +90,18 @@ class Lifecycle:
                 ready = {served.name for served in self._registry.served()}
                 logger.info("%d of %d models ready in %s", len(ready), len(models or ()), self._root)
 
-    async def load(self, name: str) -> None:
-        """Bring one model to what it should be, trying again what has failed. Raises ModelNotFound, or the reason of a failure."""
+    async def load(self, name: str, override: Mapping[str, Any] | None = None) -> None:
+        """Bring one model to what it should be, trying again what has failed. Raises ModelNotFound, or the reason of a failure.
+
+        What `override` says in the words of model.toml goes before the file, until the next load or unload.
+        """
         model = (await self._models()).get(name)
         if model is None:
             raise ModelNotFound(name, self._registry.names())
+        if override:
+            _check(override, model)
         async with self._changing:
+            self._overrides[name] = override or {}
             for number in model.versions:
                 if (before := self._tried.get((name, number))) and before.failure:
                     del self._tried[name, number]
@@ -107,6 +115,8 @@ class Lifecycle:
             if not self._registry.versions(name):
                 raise ModelNotFound(name, self._registry.names())
             self._take_down_all(name, reason="unloaded")
+            self._registry.set_unloaded(name)
+            self._overrides.pop(name, None)
 
     async def close(self, *, patience: float) -> None:
         """Take everything down, after what was accepted, or after `patience` seconds if that takes longer."""
@@ -122,7 +132,7 @@ class Lifecycle:
     async def _reconcile(self, model: ModelDirectory) -> Exception | None:
         """Serve the versions that model.toml wants, as far as they can be loaded; return the last failure, if any."""
         try:
-            configuration = ModelConfiguration.read(model.path)
+            configuration = ModelConfiguration.read(model.path, self._overrides.get(model.name, {}))
         except AxonError as error:
             self._observer.load_ended(model.name, seconds=0.0, failed=True)
             affected = [str(number) for number in self._registry.versions(model.name) or list(model.versions)[-1:]]
@@ -197,6 +207,15 @@ class Lifecycle:
             if status.version not in known and status.state is State.UNAVAILABLE:
                 self._registry.forget_version(model.name, status.version)
                 self._tried.pop((model.name, int(status.version)), None)
+
+
+def _check(override: Mapping[str, Any], model: ModelDirectory) -> None:
+    """Raise InvalidRequest if what a call sets cannot be, before anything is changed by it."""
+    ModelConfiguration.read(model.path)
+    try:
+        ModelConfiguration.read(model.path, override)
+    except ConfigurationError as error:
+        raise InvalidRequest(str(error)) from error
 
 
 def _as_loaded(configuration: ModelConfiguration) -> ModelConfiguration:

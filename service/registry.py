@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from service.errors import ModelNotFound, ModelNotReady, VersionNotFound
+from service.errors import ModelNotFound, ModelNotReady, ModelUnloaded, VersionNotFound
 from service.inference.served_model import ServedModel
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -38,6 +38,7 @@ class _Model:
         self.statuses: dict[str, VersionStatus] = {}
         self.labels: dict[str, int] = {}
         self.required = False
+        self.unloaded = False
 
 
 class Registry:
@@ -49,22 +50,24 @@ class Registry:
 
     @property
     def ready(self) -> bool:
-        """Whether the start is over, some model serves, and so does every model that readiness needs."""
+        """Whether the start is over, some model serves or was taken down by a call, and every model serves that readiness needs."""
         models = self._models.values()
         return (
-            self._complete and any(model.serving for model in models) and all(model.serving for model in models if model.required)
+            self._complete
+            and any(model.serving or model.unloaded for model in models)
+            and all(model.serving for model in models if model.required)
         )
 
     def get(self, name: str, version: str | None = None, label: str | None = None) -> ServedModel:
         """Return the model version that a request means: the one given, the one labelled, else the newest that serves.
 
-        Raises ModelNotFound, VersionNotFound or ModelNotReady.
+        Raises ModelNotFound, ModelUnloaded, VersionNotFound or ModelNotReady.
         """
         model = self._models.get(name)
         if model is None:
             raise ModelNotFound(name, self._models)
         if model.newest is None:
-            raise self._not_ready(name, model)
+            raise ModelUnloaded(name) if model.unloaded else self._not_ready(name, model)
         if label is not None:
             number = model.labels.get(label)
             if number not in model.serving:
@@ -74,6 +77,9 @@ class Registry:
             return model.newest
         number = int(version) if _NUMBER.fullmatch(version) else None
         if number not in model.serving:
+            status = model.statuses.get(str(number))
+            if status is not None and status.state is State.LOADING:
+                raise ModelNotReady(f"{name}' version '{number}", status.state, status.reason)
             raise VersionNotFound(name, version, model.serving)
         return model.serving[number]
 
@@ -125,6 +131,7 @@ class Registry:
         before = model.serving.get(served.version)
         model.serving[served.version] = served
         model.newest = model.serving[max(model.serving)]
+        model.unloaded = False
         return before
 
     def withdraw(self, name: str, version: int) -> ServedModel:
@@ -133,6 +140,10 @@ class Registry:
         served = model.serving.pop(version)
         model.newest = model.serving[max(model.serving)] if model.serving else None
         return served
+
+    def set_unloaded(self, name: str) -> None:
+        """Note that a model was taken down by a call: it is as if unknown, and no reason not to be ready."""
+        self._models[name].unloaded = True
 
     def forget_version(self, name: str, version: str) -> None:
         """Drop the status of a version that is gone."""

@@ -95,7 +95,7 @@ MAY_IMPORT = {
     "service.inference": ("service.repository",),
     "service.registry": ("service.repository", "service.inference"),
     "service.protocols": ("service.repository", "service.inference.served_model"),
-    "service.observability": ("service.inference", "service.registry"),
+    "service.observability": ("service.inference", "service.registry", "service.transitions"),
     "service.routes": (
         "service.repository",
         "service.inference",

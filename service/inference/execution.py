@@ -20,11 +20,18 @@ Outcome = list[Array] | Exception
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """One call of the model: the rows of requests in it, the rows that only filled it up, and its seconds."""
+    """One call of the model: the rows of requests in it, the rows that only filled it up, and its seconds.
+
+    Of the seconds, `input_seconds` went into putting the inputs together, `output_seconds` into taking the outputs apart.
+    """
 
     rows: int
     padding: int
     seconds: float
+    requests: int = 1
+    input_seconds: float = 0.0
+    output_seconds: float = 0.0
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +76,27 @@ class Execution:
         rows = [entry.rows for entry in entries]
         padding = self._padding(sum(rows))
         outcomes: list[Outcome]
-        started_at = perf_counter()
+        failed = False
+        started_at = merged_at = ran_at = perf_counter()
         try:
             inputs = merge([entry.inputs for entry in entries])
-            outputs = self._run(padded(inputs, padding) if padding else inputs)
+            if padding:
+                inputs = padded(inputs, padding)
+            merged_at = perf_counter()
+            outputs = self._run(inputs)
+            ran_at = perf_counter()
             outcomes = list(split(outputs, rows, padding=padding)) if self._merged else [outputs]
         except Exception as error:  # noqa: BLE001 -- whatever went wrong, every caller gets an answer
             failure = ModelFailed(self._name, self._version, str(error) or type(error).__name__)
             failure.__cause__ = error
             outcomes = [failure] * len(rows)
-        seconds = perf_counter() - started_at
-        if not isinstance(outcomes[0], Exception):
+            failed = True
+        ended_at = perf_counter()
+        seconds = ended_at - started_at
+        if not failed:
             self._times.learn(sum(rows) + padding, seconds)
-        runs.append(RunReport(sum(rows), padding, seconds))
+        times = (0.0, 0.0) if failed else (merged_at - started_at, ended_at - ran_at)
+        runs.append(RunReport(sum(rows), padding, seconds, len(rows), *times, failed))
         for entry in entries:
             if not entry.compute_seconds:
                 entry.queue_seconds = started_at - entry.enqueued_at

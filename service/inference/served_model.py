@@ -29,8 +29,8 @@ class ModelObserver(RunObserver, Protocol):
     def answered(self, *, outcome: str, seconds: float) -> None:
         """Report a finished request. `outcome` is one of ok, invalid, rejected, deadline, failed, cancelled."""
 
-    def looked_up(self, *, found: bool) -> None:
-        """Report a look into the response cache."""
+    def looked_up(self, *, found: bool, seconds: float) -> None:
+        """Report a look into the response cache, and how long it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,10 @@ class ServedModel:
             steady=not self._free_axes,
         )
         observer.watch_pending(lambda: self._batcher.pending_rows)
-        self._rows_count = loaded.rows_count
+        self.rows_count = loaded.rows_count
+        self.batched = loaded.batched
+        self.configuration = loaded.configuration
+        self.providers = loaded.session.providers
         max_bytes = loaded.configuration.cache.max_bytes
         self._cache = ResponseCache(max_bytes=max_bytes) if max_bytes else None
 
@@ -104,7 +107,7 @@ class ServedModel:
         started_at = perf_counter()
         outcome = "failed"
         try:
-            arrays = checked_inputs(self.name, self.signature, inputs, same_rows=self._rows_count, missing=missing)
+            arrays = checked_inputs(self.name, self.signature, inputs, same_rows=self.rows_count, missing=missing)
             positions = checked_outputs(self.name, self.signature, requested_outputs)
             outputs, timing = await self._outputs(arrays, deadline, priority)
             outcome = "ok"
@@ -133,12 +136,13 @@ class ServedModel:
     async def _outputs(self, arrays: Sequence[Array], deadline: float | None, priority: int) -> tuple[list[Array], Timing]:
         """Return the outputs from the cache, if there is one and they are in it, else from a run."""
         if self._cache is not None:
+            looked_at = perf_counter()
             key = key_of(arrays)
             kept = self._cache.get(key)
-            self._observer.looked_up(found=kept is not None)
+            self._observer.looked_up(found=kept is not None, seconds=perf_counter() - looked_at)
             if kept is not None:
                 return kept, Timing(0.0, 0.0)
-        rows = len(arrays[0]) if self._rows_count else 1
+        rows = len(arrays[0]) if self.rows_count else 1
         outputs, timing = await self._batcher.submit(arrays, rows=rows, key=self._key(arrays), deadline=deadline, priority=priority)
         if self._cache is not None:
             self._cache.put(key, outputs)

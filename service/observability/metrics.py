@@ -119,7 +119,7 @@ class ModelMetrics:
         """Record how long an entry waited."""
         self._queue_seconds.observe(seconds)
 
-    def looked_up(self, *, found: bool) -> None:
+    def looked_up(self, *, found: bool, seconds: float) -> None:  # noqa: ARG002 -- of use to other observers
         """Count a look into the response cache."""
         self._lookups[found].inc()
 

@@ -42,8 +42,11 @@ _RAW: Final = RequestOptions(binary_outputs=True)
 EXTENSIONS: Final = (
     "binary_tensor_data",
     "classification",
+    "model_configuration",
+    "model_repository",
     "parameters",
     "schedule_policy",
+    "statistics",
 )
 
 

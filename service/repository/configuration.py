@@ -1,9 +1,10 @@
 """`model.toml`: how one model is to be served, written by a person or a tool, beside its versions."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from types import MappingProxyType
+from typing import Annotated, Any, Self
 
 import msgspec
 
@@ -122,16 +123,22 @@ class ModelConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     required: bool = False
 
     @classmethod
-    def read(cls, model_directory: Path) -> Self:
-        """Read `model.toml`; without the file everything has its default. Raises ConfigurationError."""
+    def read(cls, model_directory: Path, override: Mapping[str, Any] = MappingProxyType({})) -> Self:
+        """Read `model.toml`; without the file everything has its default. What `override` says goes before the file.
+
+        Raises ConfigurationError.
+        """
         path = model_directory / CONFIGURATION_NAME
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return cls()
+            raw = {}
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigurationError(f"Cannot read {path}: {error}.") from error
+        for key, value in override.items():
+            raw[key] = raw.get(key, {}) | value if key == "batching" else value
         try:
             return msgspec.convert(raw, cls)
         except msgspec.ValidationError as error:
-            raise ConfigurationError(f"{path}: {error}.") from error
+            place = f"{path} with what the load call sets" if override else path
+            raise ConfigurationError(f"{place}: {error}.") from error

@@ -13,24 +13,30 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Send
 
 from service.errors import MethodNotAllowed, NotFound
+from service.observability.statistics import Statistics
 from service.protocols import open_inference
+from service.protocols.model_configuration import model_configuration
 from service.registry import Registry
 from service.routes.asgi import respond
 from service.routes.inference import Inference
 
 PATH: Final = "/v2/models"
-_MODEL_PATH: Final = re.compile(r"/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?/")
+ALL_STATISTICS_PATH: Final = PATH + "/stats"
+_MODEL_PATH: Final = re.compile(r"/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready|config|stats))?/")
 
 
 class ModelRoutes:
     """The handlers below `/v2/models`. Sizes are in bytes."""
 
-    def __init__(self, registry: Registry, *, max_body_size: int, min_compress_size: int) -> None:
+    def __init__(self, registry: Registry, statistics: Statistics, *, max_body_size: int, min_compress_size: int) -> None:
         self._registry = registry
+        self._statistics = statistics
         infer = Inference(registry, max_body_size=max_body_size, min_compress_size=min_compress_size)
         self._actions: dict[str | None, tuple[str, Callable[..., Awaitable[None]]]] = {
             None: ("GET", self._metadata),
             "ready": ("GET", self._ready),
+            "config": ("GET", self._config),
+            "stats": ("GET", self._stats),
             "infer": ("POST", infer),
         }
 
@@ -50,6 +56,9 @@ class ModelRoutes:
             await self._list(scope, send)
             return
         name, version, action = match.groups()
+        if PATH + scope["path"] == ALL_STATISTICS_PATH + "/":
+            await self._all_stats(scope, send)
+            return
         method, handle = self._actions[action]
         if scope["method"] != method:
             raise MethodNotAllowed(scope["method"], PATH + scope["path"].rstrip("/"), method)
@@ -63,6 +72,24 @@ class ModelRoutes:
     async def _ready(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
         model = self._registry.get(name, version)
         await respond(send, msgspec.json.encode({"name": model.name, "ready": True}))
+
+    async def _config(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
+        await respond(send, msgspec.json.encode(model_configuration(self._registry.get(name, version))))
+
+    async def _stats(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
+        """Give the statistics of one version, or of all versions of a model that serve."""
+        wanted = self._registry.get(name, version)
+        numbers = self._registry.versions(name) if version is None else [wanted.version]
+        await self._respond_statistics(send, [(name, number) for number in numbers])
+
+    async def _all_stats(self, scope: HTTPScope, send: Send) -> None:
+        if scope["method"] != "GET":
+            raise MethodNotAllowed(scope["method"], ALL_STATISTICS_PATH, "GET")
+        await self._respond_statistics(send, [(model.name, model.version) for model in self._registry.served()])
+
+    async def _respond_statistics(self, send: Send, versions: list[tuple[str, int]]) -> None:
+        found = [self._statistics.of(name, version) for name, version in versions]
+        await respond(send, msgspec.json.encode({"model_stats": found}))
 
     async def _list(self, scope: HTTPScope, send: Send) -> None:
         """`GET /v2/models`, as KServe has it: the names of the models that are ready."""

@@ -178,7 +178,9 @@ def test_models_are_loaded_and_unloaded_by_calls(tmp_path: Path, running: Runnin
         assert (before, after) == ("1", "2")
         assert loaded.json() == {"name": "m", "load": True}
         assert unloaded.json() == {"name": "m", "unload": True}
-        assert server.infer("m", BODY).status_code == 503
+        assert server.infer("m", BODY).status_code == 404
+        assert server.get("/v2/models/m/ready").json()["code"] == "model_unloaded"
+        assert server.get("/v2/health/ready").status_code == 200
         assert post("m/load").status_code == 200
         assert answered_by(server) == "2"
         assert post("nope/load").status_code == 404

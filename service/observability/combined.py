@@ -1,0 +1,66 @@
+"""Several observers as one: what happens is reported once, and each of them is told."""
+
+from collections.abc import Callable, Sequence
+
+from service.inference.execution import RunReport
+from service.inference.served_model import ModelObserver
+from service.registry import VersionStatus
+from service.transitions import LifecycleObserver
+
+
+class Combined:
+    """Tells several lifecycle observers, in their order."""
+
+    def __init__(self, *observers: LifecycleObserver) -> None:
+        self._observers = observers
+
+    def model(self, name: str, version: int) -> "CombinedModel":
+        """Return the observers of a version that starts to serve."""
+        return CombinedModel([observer.model(name, version) for observer in self._observers])
+
+    def unloaded(self, name: str, version: int) -> None:
+        """Report that a version has been taken down."""
+        for observer in self._observers:
+            observer.unloaded(name, version)
+
+    def state_changed(self, status: VersionStatus) -> None:
+        """Report the state that a version has now."""
+        for observer in self._observers:
+            observer.state_changed(status)
+
+    def load_ended(self, name: str, *, seconds: float, failed: bool) -> None:
+        """Report that the loading of a version has ended."""
+        for observer in self._observers:
+            observer.load_ended(name, seconds=seconds, failed=failed)
+
+
+class CombinedModel:
+    """Tells several observers of a model version."""
+
+    def __init__(self, observers: Sequence[ModelObserver]) -> None:
+        self._observers = observers
+
+    def ran(self, run: RunReport, *, reason: str) -> None:
+        """Report one run."""
+        for observer in self._observers:
+            observer.ran(run, reason=reason)
+
+    def waited(self, seconds: float) -> None:
+        """Report how long an entry waited."""
+        for observer in self._observers:
+            observer.waited(seconds)
+
+    def looked_up(self, *, found: bool, seconds: float) -> None:
+        """Report a look into the response cache."""
+        for observer in self._observers:
+            observer.looked_up(found=found, seconds=seconds)
+
+    def watch_pending(self, rows: Callable[[], int]) -> None:
+        """Pass on the function that says how many rows wait."""
+        for observer in self._observers:
+            observer.watch_pending(rows)
+
+    def answered(self, *, outcome: str, seconds: float) -> None:
+        """Report a finished request."""
+        for observer in self._observers:
+            observer.answered(outcome=outcome, seconds=seconds)

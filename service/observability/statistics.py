@@ -1,0 +1,134 @@
+"""The statistics extension: counts and cumulative times of each model version since it was loaded.
+
+Fields and their meaning: Triton's docs/protocol/extension_statistics.md. Times are whole nanoseconds; those of a request that
+shared a run count the whole run for each request, those of `batch_stats` count it once.
+"""
+
+from collections.abc import Callable
+from time import time
+from typing import Final
+
+import msgspec
+
+from service.inference.execution import RunReport
+from service.registry import VersionStatus
+
+_NANOSECONDS: Final = 1e9
+
+
+class Duration(msgspec.Struct):
+    """How often something happened, and how long it took in all, in nanoseconds."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, seconds: float, times: int = 1) -> None:
+        """Count something that took `seconds` for each of so many."""
+        self.count += times
+        self.ns += round(seconds * _NANOSECONDS) * times
+
+
+class InferenceStatistics(msgspec.Struct):
+    """Where the time of requests went."""
+
+    success: Duration = msgspec.field(default_factory=Duration)
+    fail: Duration = msgspec.field(default_factory=Duration)
+    queue: Duration = msgspec.field(default_factory=Duration)
+    compute_input: Duration = msgspec.field(default_factory=Duration)
+    compute_infer: Duration = msgspec.field(default_factory=Duration)
+    compute_output: Duration = msgspec.field(default_factory=Duration)
+    cache_hit: Duration = msgspec.field(default_factory=Duration)
+    cache_miss: Duration = msgspec.field(default_factory=Duration)
+
+
+class BatchStatistics(msgspec.Struct):
+    """The runs of one size."""
+
+    batch_size: int
+    compute_input: Duration = msgspec.field(default_factory=Duration)
+    compute_infer: Duration = msgspec.field(default_factory=Duration)
+    compute_output: Duration = msgspec.field(default_factory=Duration)
+
+
+class ModelStatistics(msgspec.Struct):
+    """What is told of one model version. `last_inference` is in milliseconds since 1970, `inference_count` counts rows."""
+
+    name: str
+    version: str
+    last_inference: int = 0
+    inference_count: int = 0
+    execution_count: int = 0
+    inference_stats: InferenceStatistics = msgspec.field(default_factory=InferenceStatistics)
+    response_stats: dict[str, Duration] = {}
+    batch_stats: list[BatchStatistics] = []
+    memory_usage: list[dict[str, str | int]] = []
+
+
+class Statistics:
+    """The statistics of one server, an observer like the metrics."""
+
+    def __init__(self) -> None:
+        self._versions: dict[tuple[str, int], ModelStatistics] = {}
+
+    def of(self, name: str, version: int) -> ModelStatistics:
+        """Return the statistics of a version that serves."""
+        return self._versions[name, version]
+
+    def model(self, name: str, version: int) -> "VersionStatistics":
+        """Return the observer of a version that starts to serve; it counts from 0."""
+        counts = self._versions[name, version] = ModelStatistics(name, str(version))
+        return VersionStatistics(counts)
+
+    def unloaded(self, name: str, version: int) -> None:
+        """Forget a version."""
+        self._versions.pop((name, version), None)
+
+    def state_changed(self, status: VersionStatus) -> None:
+        """Be told of what is not counted here."""
+
+    def load_ended(self, name: str, *, seconds: float, failed: bool) -> None:
+        """Be told of what is not counted here."""
+
+
+class VersionStatistics:
+    """Counts for one model version. Belongs to the event loop."""
+
+    def __init__(self, counts: ModelStatistics) -> None:
+        self._counts = counts
+        self._stats = counts.inference_stats
+        self._sizes: dict[int, BatchStatistics] = {}
+
+    def ran(self, run: RunReport, *, reason: str) -> None:  # noqa: ARG002 -- why it ran is not counted
+        """Count one run; one that failed is counted with its requests."""
+        if run.failed:
+            return
+        self._counts.execution_count += 1
+        self._counts.inference_count += run.rows
+        infer_seconds = run.seconds - run.input_seconds - run.output_seconds
+        for stats, times in ((self._stats, run.requests), (self._of_size(run.rows + run.padding), 1)):
+            stats.compute_input.add(run.input_seconds, times)
+            stats.compute_infer.add(infer_seconds, times)
+            stats.compute_output.add(run.output_seconds, times)
+
+    def waited(self, seconds: float) -> None:
+        """Count the wait of an entry."""
+        self._stats.queue.add(seconds)
+
+    def looked_up(self, *, found: bool, seconds: float) -> None:
+        """Count a look into the response cache."""
+        (self._stats.cache_hit if found else self._stats.cache_miss).add(seconds)
+
+    def watch_pending(self, rows: Callable[[], int]) -> None:
+        """Be told of what is not counted here."""
+
+    def answered(self, *, outcome: str, seconds: float) -> None:
+        """Count a finished request."""
+        (self._stats.success if outcome == "ok" else self._stats.fail).add(seconds)
+        self._counts.last_inference = int(time() * 1e3)
+
+    def _of_size(self, rows: int) -> BatchStatistics:
+        stats = self._sizes.get(rows)
+        if stats is None:
+            stats = self._sizes[rows] = BatchStatistics(rows)
+            self._counts.batch_stats.append(stats)
+        return stats

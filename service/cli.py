@@ -10,6 +10,7 @@ import click
 
 from service import __version__, client
 from service.errors import AxonError
+from service.keys_command import keys
 from service.models_command import models
 from service.observability import logging
 from service.server import serve as serve_settings
@@ -90,6 +91,7 @@ def predict(model: str, file: Path, url: str, top: int) -> None:
         click.echo(line)
 
 
+axon.add_command(keys)
 axon.add_command(models)
 
 

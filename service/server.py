@@ -18,6 +18,8 @@ from service.errors import ConfigurationError
 from service.http_protocol import HttpProtocol
 from service.inference import providers
 from service.offload import THREAD_PREFIX
+from service.security import exposure
+from service.security.tls import CertificateFiles, RenewingContext
 from service.settings import Settings
 
 logger = logging.getLogger("axon.server")
@@ -32,6 +34,8 @@ def serve(settings: Settings) -> None:
     if not settings.repository.is_dir():
         raise ConfigurationError(f"The model repository {settings.repository} is not a directory. Name one: axon serve DIRECTORY.")
     providers.resolve(settings.provider)
+    certificates = CertificateFiles.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    context = None if certificates is None else RenewingContext.of(certificates)
     with _listening(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
         config = uvicorn.Config(
@@ -44,8 +48,17 @@ def serve(settings: Settings) -> None:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=settings.shutdown_timeout,
+            ssl_context_factory=None if context is None else lambda _config, _default: context,
         )
-        logger.info("Axon %s listens on http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port)
+        scheme = "http" if context is None else "https"
+        logger.info("Axon %s listens on %s://%s:%d", __version__, scheme, f"[{host}]" if ":" in host else host, port)
+        for warning in exposure.warnings(
+            settings.host,
+            keys=settings.api_keys is not None,
+            tls=context is not None,
+            client_certificates=settings.tls_client_ca is not None,
+        ):
+            logger.warning("%s", warning)
         uvloop.run(_Server(config).serve(sockets=[listener]))
     logger.info("stopped")
     if any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate()):

@@ -95,7 +95,8 @@ def test_versions_before_tls_1_2_are_refused(tls_server: Any, authority: Any, ne
         except ssl.SSLError as error:
             outcome = str(error.reason)
 
-    assert ("connected" if accepted else "PROTOCOL_VERSION") in outcome
+    refusals = {"UNEXPECTED_EOF_WHILE_READING", "TLSV1_ALERT_PROTOCOL_VERSION"}  # the other end's, with or without a last word
+    assert outcome in ({"connected"} if accepted else refusals)
 
 
 def test_plain_http_on_a_tls_port_is_cut_off_and_harms_nobody(tls_server: Any) -> None:

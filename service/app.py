@@ -16,7 +16,8 @@ from service.routes.asgi import WithRequestContext
 from service.routes.cross_origin import CrossOrigin
 from service.routes.hosts import Hosts
 from service.routes.models import ModelRoutes
-from service.routes.protection import Protection
+from service.routes.openapi_security import secured
+from service.routes.protection import Protection, open_paths
 from service.security.exposure import refusal_of_management
 from service.security.guard import Guard
 from service.settings import Settings, listed
@@ -61,7 +62,9 @@ def create_app(settings: Settings) -> Litestar:
             *health.handlers(registry),
             *repository.handlers(registry, lifecycle if settings.model_control == "explicit" else None, refusal=refusal),
             *metrics.handlers(measured),
-            *openapi.handlers(registry),
+            *openapi.handlers(
+                registry, complete=None if guard is None else secured(open_paths(open_metrics=settings.open_metrics))
+            ),
         ],
         exception_handlers=errors.handlers(),
         lifespan=[lifespan],
@@ -76,7 +79,7 @@ def create_app(settings: Settings) -> Litestar:
 def _guarded(app: ASGIApp, guard: Guard | None, settings: Settings) -> ASGIApp:
     """Put in front of the application what is set, and nothing where nothing is."""
     if guard is not None:
-        app = Protection(app, guard, open_metrics=settings.open_metrics)
+        app = Protection(app, guard, open_paths(open_metrics=settings.open_metrics))
     if names := listed(settings.allowed_hosts):
         app = Hosts(app, names)
     if origins := listed(settings.cors_origins):

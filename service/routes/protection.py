@@ -23,12 +23,12 @@ _RUNNING: Final = (models.PATH + "/", "/v1/models/")
 
 
 class Protection:
-    """Calls the application for admitted requests. Probes need no key; `open_metrics` frees `/metrics` as well."""
+    """Calls the application for admitted requests, and for any request to one of `open_paths`."""
 
-    def __init__(self, app: ASGIApp, guard: Guard, *, open_metrics: bool) -> None:
+    def __init__(self, app: ASGIApp, guard: Guard, open_paths: frozenset[str]) -> None:
         self._app = app
         self._guard = guard
-        self._open = health.PROBES | ({metrics.METRICS_PATH} if open_metrics else frozenset())
+        self._open = open_paths
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer for the application where the guard refuses."""
@@ -44,6 +44,11 @@ class Protection:
         if needed is Needed.MANAGE:
             logger.info("API key '%s': %s %s", name, method, shown(path))
         return self._app(scope, receive, send)
+
+
+def open_paths(*, open_metrics: bool) -> frozenset[str]:
+    """Return the paths that need no key: what keeps the server running asks without, and metrics may be opened."""
+    return health.PROBES | {metrics.METRICS_PATH} if open_metrics else health.PROBES
 
 
 def needed_scope(method: str, path: str) -> Needed:

@@ -115,7 +115,7 @@ class Guard:
         for name, key in keys.items():
             known = _Known(name, key, self._bucket(key, before.get(name)))
             self._known[known.digest] = known
-        logger.info("%d API keys in %s: %s", len(keys), self._path, ", ".join(keys) or "nobody can call")
+        logger.info("%d API keys in %s", len(keys), self._path)
 
     def _bucket(self, key: ApiKey, before: _Known | None) -> Bucket | None:
         """Make the bucket of a key, or keep the one that it has: a change of the file must not fill it."""

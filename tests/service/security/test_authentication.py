@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 import requests
 import tritonclient.http as triton
+from click.testing import CliRunner
 from tritonclient.utils import InferenceServerException
 
+from service import cli
 from service.security import key_file
 
 EXPOSED = "127.1"  # loopback in fact, but written so that the server cannot know it
@@ -258,6 +260,35 @@ def test_who_manages_is_logged_by_the_name_of_the_key(guarded: Guarded) -> None:
     guarded.call("POST", "/v2/repository/models/affine/load", guarded.ops)
 
     guarded.server.wait_for(r"INFO axon\.security: API key 'ops': POST /v2/repository/models/affine/load")
+
+
+def test_api_description_tells_the_scope_of_each_operation(guarded: Guarded, server: Any) -> None:
+    paths = guarded.get("/openapi.json", guarded.reader).json()["paths"]
+    infer, load = paths["/v2/models/{model_name}/infer"]["post"], paths["/v2/repository/models/{model_name}/load"]["post"]
+
+    assert infer["security"] == [{"bearer": ["infer"]}, {"apiKey": ["infer"]}]
+    assert load["security"] == [{"bearer": ["manage"]}, {"apiKey": ["manage"]}]
+    assert {"401", "403", "429"} <= infer["responses"].keys()
+    assert "security" not in paths["/v2/health/live"]["get"]
+    assert "security" not in server.get("/openapi.json").text
+
+
+def test_predict_sends_the_key_of_a_file(guarded: Guarded, tmp_path: Path) -> None:
+    rows, key_path = tmp_path / "rows.json", tmp_path / "app.key"
+    rows.write_text("[0, 0, 0, 10]")
+    key_path.write_text(guarded.app + "\n")
+    arguments = ["predict", "affine", str(rows), "--url", guarded.server.url]
+    with_key = CliRunner().invoke(cli.axon, [*arguments, "--key-file", str(key_path)])
+    without = CliRunner().invoke(cli.axon, arguments)
+
+    assert with_key.output.startswith("y[0]: blue")
+    assert "401" in str(without.exception)
+
+
+def test_refusals_carry_the_id_of_the_request(guarded: Guarded) -> None:
+    answer = guarded.server.http.get(guarded.server.url + "/v2", headers={"X-Request-Id": "abc-1"}, timeout=DEADLINE)
+
+    assert (answer.status_code, answer.json()["request_id"], answer.headers["x-request-id"]) == (401, "abc-1", "abc-1")
 
 
 def test_nothing_secret_leaves_the_server(guarded: Guarded, good_request: Any) -> None:

@@ -18,7 +18,7 @@ from service.routes.hosts import Hosts
 from service.routes.models import ModelRoutes
 from service.routes.openapi_security import secured
 from service.routes.protection import Protection, open_paths
-from service.security.exposure import refusal_of_management
+from service.security.exposure import may_be_managed
 from service.security.guard import Guard
 from service.settings import Settings, listed
 from service.watching import SETTLE_SECONDS, watch
@@ -41,7 +41,8 @@ def create_app(settings: Settings) -> Litestar:
     )
 
     guard = None if settings.api_keys is None else Guard(settings.api_keys, observer=measured)
-    refusal = refusal_of_management(settings.host, keys=guard is not None)
+    opened = open_paths(open_metrics=settings.open_metrics)
+    managed = settings.model_control == "explicit" and may_be_managed(settings.host, keys=guard is not None)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -60,11 +61,9 @@ def create_app(settings: Settings) -> Litestar:
         route_handlers=[
             ModelRoutes(registry, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size).handler(),
             *health.handlers(registry),
-            *repository.handlers(registry, lifecycle if settings.model_control == "explicit" else None, refusal=refusal),
+            *repository.handlers(registry, lifecycle if managed else None),
             *metrics.handlers(measured),
-            *openapi.handlers(
-                registry, complete=None if guard is None else secured(open_paths(open_metrics=settings.open_metrics))
-            ),
+            *openapi.handlers(registry, complete=None if guard is None else secured(opened)),
         ],
         exception_handlers=errors.handlers(),
         lifespan=[lifespan],
@@ -72,11 +71,11 @@ def create_app(settings: Settings) -> Litestar:
         request_max_body_size=settings.max_body_size,
         logging_config=None,
     )
-    application.asgi_handler = WithRequestContext(_guarded(application.asgi_handler, guard, settings))
+    application.asgi_handler = WithRequestContext(_fronted(application.asgi_handler, guard, settings))
     return application
 
 
-def _guarded(app: ASGIApp, guard: Guard | None, settings: Settings) -> ASGIApp:
+def _fronted(app: ASGIApp, guard: Guard | None, settings: Settings) -> ASGIApp:
     """Put in front of the application what is set, and nothing where nothing is."""
     if guard is not None:
         app = Protection(app, guard, open_paths(open_metrics=settings.open_metrics))

@@ -34,8 +34,7 @@ def serve(settings: Settings) -> None:
     if not settings.repository.is_dir():
         raise ConfigurationError(f"The model repository {settings.repository} is not a directory. Name one: axon serve DIRECTORY.")
     providers.resolve(settings.provider)
-    certificates = CertificateFiles.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    context = None if certificates is None else RenewingContext.of(certificates)
+    context = _tls_context(settings)
     with _listening(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
         config = uvicorn.Config(
@@ -52,18 +51,27 @@ def serve(settings: Settings) -> None:
         )
         scheme = "http" if context is None else "https"
         logger.info("Axon %s listens on %s://%s:%d", __version__, scheme, f"[{host}]" if ":" in host else host, port)
-        for warning in exposure.warnings(
-            settings.host,
-            keys=settings.api_keys is not None,
-            tls=context is not None,
-            client_certificates=settings.tls_client_ca is not None,
-        ):
-            logger.warning("%s", warning)
+        _warn_of_exposure(settings)
         uvloop.run(_Server(config).serve(sockets=[listener]))
     logger.info("stopped")
     if any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate()):
         logging.shutdown()
         os._exit(0)  # a load or a run goes on inside onnxruntime: ending Python around its thread would abort the process
+
+
+def _tls_context(settings: Settings) -> RenewingContext | None:
+    certificates = CertificateFiles.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    return None if certificates is None else RenewingContext.of(certificates)
+
+
+def _warn_of_exposure(settings: Settings) -> None:
+    for warning in exposure.warnings(
+        settings.host,
+        keys=settings.api_keys is not None,
+        tls=settings.tls_certificate is not None,
+        client_certificates=settings.tls_client_ca is not None,
+    ):
+        logger.warning("%s", warning)
 
 
 class _Server(uvicorn.Server):

@@ -22,8 +22,8 @@ class IndexRequest(msgspec.Struct, frozen=True):
     ready: bool = False
 
 
-def handlers(registry: Registry, lifecycle: Lifecycle | None, *, refusal: str | None = None) -> list[HTTPRouteHandler]:
-    """Return the handlers over a registry; loading and unloading need a lifecycle and no reason for a refusal."""
+def handlers(registry: Registry, lifecycle: Lifecycle | None) -> list[HTTPRouteHandler]:
+    """Return the handlers over a registry; without a lifecycle, loading and unloading are refused."""
 
     @post(INDEX_PATH, status_code=200)
     async def index(request: Request[Any, Any, Any]) -> list[VersionStatus]:
@@ -32,22 +32,20 @@ def handlers(registry: Registry, lifecycle: Lifecycle | None, *, refusal: str | 
 
     @post(LOAD_PATH, status_code=200)
     async def load(model_name: FromPath[str]) -> dict[str, str | bool]:
-        await _allowed(lifecycle, refusal).load(model_name)
+        await _allowed(lifecycle).load(model_name)
         return {"name": model_name, "load": True}
 
     @post(UNLOAD_PATH, status_code=200)
     async def unload(model_name: FromPath[str]) -> dict[str, str | bool]:
-        await _allowed(lifecycle, refusal).unload(model_name)
+        await _allowed(lifecycle).unload(model_name)
         return {"name": model_name, "unload": True}
 
     return [index, load, unload]
 
 
-def _allowed(lifecycle: Lifecycle | None, refusal: str | None) -> Lifecycle:
+def _allowed(lifecycle: Lifecycle | None) -> Lifecycle:
     if lifecycle is None:
-        raise Forbidden("Loading and unloading by calls is off. Start the server with --model-control explicit.")
-    if refusal is not None:
-        raise Forbidden(refusal)
+        raise Forbidden("Loading and unloading by calls is off. It needs --model-control explicit and, beyond loopback, API keys.")
     return lifecycle
 
 

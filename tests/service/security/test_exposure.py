@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.security.exposure import is_loopback, refusal_of_management, warnings
+from service.security.exposure import is_loopback, may_be_managed, warnings
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ from service.security.exposure import is_loopback, refusal_of_management, warnin
 )
 def test_loopback_is_only_what_surely_is(host: str, loopback: bool) -> None:  # noqa: FBT001
     assert is_loopback(host) is loopback
-    assert (refusal_of_management(host, keys=False) is None) is loopback
-    assert refusal_of_management(host, keys=True) is None
+    assert may_be_managed(host, keys=False) is loopback
+    assert may_be_managed(host, keys=True)
 
 
 @pytest.mark.parametrize(

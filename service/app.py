@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
+from litestar.types import ASGIApp
 
 from service import __version__
 from service.lifecycle import Lifecycle
@@ -14,8 +15,14 @@ from service.observability.statistics import Statistics
 from service.registry import Registry
 from service.routes import errors, health, metrics, openapi, repository
 from service.routes.asgi import WithRequestContext
+from service.routes.cross_origin import CrossOrigin
+from service.routes.hosts import Hosts
 from service.routes.models import ModelRoutes
-from service.settings import Settings
+from service.routes.openapi_security import secured
+from service.routes.protection import Protection, open_paths
+from service.security.exposure import may_be_managed
+from service.security.guard import Guard
+from service.settings import Settings, listed
 from service.watching import SETTLE_SECONDS, watch
 
 
@@ -36,6 +43,10 @@ def create_app(settings: Settings) -> Litestar:
         observer=Combined(measured, statistics),
     )
 
+    guard = None if settings.api_keys is None else Guard(settings.api_keys, observer=measured)
+    opened = open_paths(open_metrics=settings.open_metrics)
+    managed = settings.model_control == "explicit" and may_be_managed(settings.host, keys=guard is not None)
+
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         if settings.model_control == "watch":
@@ -55,9 +66,9 @@ def create_app(settings: Settings) -> Litestar:
                 registry, statistics, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size
             ).handler(),
             *health.handlers(registry),
-            *repository.handlers(registry, lifecycle if settings.model_control == "explicit" else None),
+            *repository.handlers(registry, lifecycle if managed else None),
             *metrics.handlers(measured),
-            *openapi.handlers(registry),
+            *openapi.handlers(registry, complete=None if guard is None else secured(opened)),
         ],
         exception_handlers=errors.handlers(),
         lifespan=[lifespan],
@@ -65,5 +76,16 @@ def create_app(settings: Settings) -> Litestar:
         request_max_body_size=settings.max_body_size,
         logging_config=None,
     )
-    application.asgi_handler = WithRequestContext(application.asgi_handler)
+    application.asgi_handler = WithRequestContext(_fronted(application.asgi_handler, guard, settings))
     return application
+
+
+def _fronted(app: ASGIApp, guard: Guard | None, settings: Settings) -> ASGIApp:
+    """Put in front of the application what is set, and nothing where nothing is."""
+    if guard is not None:
+        app = Protection(app, guard, open_paths(open_metrics=settings.open_metrics))
+    if names := listed(settings.allowed_hosts):
+        app = Hosts(app, names)
+    if origins := listed(settings.cors_origins):
+        app = CrossOrigin(app, origins)
+    return app

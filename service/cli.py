@@ -10,6 +10,7 @@ import click
 
 from service import __version__, client
 from service.errors import AxonError
+from service.keys_command import keys
 from service.models_command import models
 from service.observability import logging
 from service.server import serve as serve_settings
@@ -81,15 +82,18 @@ def serve(**overrides: Any) -> None:  # noqa: ANN401 -- the options, as they are
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The server.")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(min=1), help="How many labels to print for a row.")
-def predict(model: str, file: Path, url: str, top: int) -> None:
+@click.option("--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File that holds an API key.")
+def predict(model: str, file: Path, url: str, top: int, key_file: Path | None) -> None:
     """Send FILE to MODEL of a running server and print what it answers.
 
     FILE is a .npy array, a picture (.png, .jpg), or JSON: one row, a list of rows, or a whole request of the protocol.
     """
-    for line in client.predict(url, model, file, top=top):
+    key = None if key_file is None else key_file.read_text(encoding="utf-8").strip()
+    for line in client.predict(url, model, file, top=top, key=key):
         click.echo(line)
 
 
+axon.add_command(keys)
 axon.add_command(models)
 
 

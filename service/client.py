@@ -24,12 +24,13 @@ class ClientError(AxonError):
     """The file cannot be turned into a request, or the server refused it or is not there."""
 
 
-def predict(url: str, model: str, file: Path, *, top: int) -> Iterator[str]:
+def predict(url: str, model: str, file: Path, *, top: int, key: str | None = None) -> Iterator[str]:
     """Send the file's rows to the model and give a line for each row: its `top` labels with probabilities, or its values.
 
-    Raises ClientError.
+    `key` is the API key for a server that wants one. Raises ClientError.
     """
-    with httpx.Client(base_url=url, timeout=_TIMEOUT) as http:
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=url, timeout=_TIMEOUT, headers=headers) as http:
         metadata = _metadata(url, _call(http, "GET", f"/v2/models/{model}"))
         answer = json.loads(_call(http, "POST", f"/v2/models/{model}/infer", content=_request(file, metadata)))
     labels: dict[str, list[str]] = {spec.name: spec.parameters.get("labels", []) for spec in metadata.outputs}

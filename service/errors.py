@@ -5,7 +5,9 @@ AxonError
 │   ├── MalformedBody           not JSON, or not the protocol's shape
 │   ├── SignatureMismatch       a tensor does not fit the model's signature
 │   └── InvalidName             a model or version name that cannot exist
+├── Unauthenticated 401         no API key, or one that is not valid, with WWW-Authenticate
 ├── Forbidden 403                not allowed on this server
+│   └── PermissionDenied        not allowed for this API key
 ├── NotFound 404
 │   ├── ModelNotFound
 │   ├── ModelUnloaded           it was taken down by a call
@@ -13,6 +15,8 @@ AxonError
 ├── MethodNotAllowed 405
 ├── PayloadTooLarge 413
 ├── UnsupportedEncoding 415
+├── MisdirectedRequest 421      for a host that this server is not
+├── RateLimited 429             over the API key's rate, with Retry-After
 ├── ModelFailed 500             onnxruntime refused to run valid input
 ├── Unavailable 503             with Retry-After
 │   ├── ModelNotReady
@@ -25,7 +29,8 @@ AxonError
 """
 
 from collections.abc import Iterable
-from typing import ClassVar
+from math import ceil
+from typing import ClassVar, Self
 
 
 class AxonError(Exception):
@@ -67,11 +72,59 @@ class InvalidName(InvalidRequest):
     code = "invalid_name"
 
 
+class Unauthenticated(AxonError):
+    """The caller has not shown who it is. Says what is wrong with the key, and nothing about the keys that would be right."""
+
+    status = 401
+    code = "unauthenticated"
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    @classmethod
+    def no_key(cls) -> Self:
+        """Ask a caller who sent nothing."""
+        return cls("This call needs an API key. Send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'.", "no_key")
+
+    @classmethod
+    def unknown_key(cls) -> Self:
+        """Refuse what was sent."""
+        return cls("The API key is not valid here. Check that it is complete and has not been revoked.", "unknown_key")
+
+    @classmethod
+    def expired_key(cls, name: str) -> Self:
+        """Say so to a caller whose key had been valid: its name is no secret to him."""
+        return cls(f"The API key '{name}' has expired. Ask for a new one.", "expired_key")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """RFC 6750 3: how to authenticate, and whether what was sent was the problem."""
+        problem = "" if self.reason == "no_key" else ', error="invalid_token"'
+        return {"www-authenticate": f'Bearer realm="axon"{problem}'}
+
+
 class Forbidden(AxonError):
     """The call exists, but this server does not allow it."""
 
     status = 403
     code = "forbidden"
+
+
+class PermissionDenied(Forbidden):
+    """The API key is valid, but not for this kind of call."""
+
+    code = "permission_denied"
+    reason: ClassVar[str] = "wrong_scope"
+
+    def __init__(self, name: str, *, needed: str, has: Iterable[str]) -> None:
+        super().__init__(f"The API key '{name}' lacks the scope '{needed}' that this call needs; it has {_listing(has)}.")
+        self.needed = needed
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """RFC 6750 3.1: what the key lacks."""
+        return {"www-authenticate": f'Bearer realm="axon", error="insufficient_scope", scope="{self.needed}"'}
 
 
 class NotFound(AxonError):
@@ -151,6 +204,36 @@ class UnsupportedEncoding(AxonError):
     def headers(self) -> dict[str, str]:
         """RFC 9110 15.5.16: a 415 names the codings that would have been accepted."""
         return {"accept-encoding": "gzip, deflate"}
+
+
+class MisdirectedRequest(AxonError):
+    """The request is for another host."""
+
+    status = 421
+    code = "misdirected_request"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"This server is not '{shown(host)}'. Call it by one of the names in its setting allowed_hosts.")
+
+
+class RateLimited(AxonError):
+    """The API key has spent what its rate allows."""
+
+    status = 429
+    code = "rate_limited"
+    outcome = "rejected"
+    reason: ClassVar[str] = "rate"
+
+    def __init__(self, name: str, *, rate: float, burst: int, wait: float) -> None:
+        super().__init__(
+            f"The API key '{name}' may send {rate:g} requests a second here, {burst} at once. Try again in {wait:.3f} s."
+        )
+        self.wait = wait
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """RFC 9110 10.2.3: when the next request will pass, in whole seconds."""
+        return {"retry-after": str(ceil(self.wait))}
 
 
 class ModelFailed(AxonError):

@@ -18,6 +18,8 @@ from service.errors import ConfigurationError
 from service.http_protocol import HttpProtocol
 from service.inference import providers
 from service.offload import THREAD_PREFIX
+from service.security import exposure
+from service.security.tls import CertificateFiles, RenewingContext
 from service.settings import Settings
 
 logger = logging.getLogger("axon.server")
@@ -32,6 +34,7 @@ def serve(settings: Settings) -> None:
     if not settings.repository.is_dir():
         raise ConfigurationError(f"The model repository {settings.repository} is not a directory. Name one: axon serve DIRECTORY.")
     providers.resolve(settings.provider)
+    context = _tls_context(settings)
     with _listening(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
         config = uvicorn.Config(
@@ -44,13 +47,31 @@ def serve(settings: Settings) -> None:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=settings.shutdown_timeout,
+            ssl_context_factory=None if context is None else lambda _config, _default: context,
         )
-        logger.info("Axon %s listens on http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port)
+        scheme = "http" if context is None else "https"
+        logger.info("Axon %s listens on %s://%s:%d", __version__, scheme, f"[{host}]" if ":" in host else host, port)
+        _warn_of_exposure(settings)
         uvloop.run(_Server(config).serve(sockets=[listener]))
     logger.info("stopped")
     if any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate()):
         logging.shutdown()
         os._exit(0)  # a load or a run goes on inside onnxruntime: ending Python around its thread would abort the process
+
+
+def _tls_context(settings: Settings) -> RenewingContext | None:
+    certificates = CertificateFiles.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    return None if certificates is None else RenewingContext.of(certificates)
+
+
+def _warn_of_exposure(settings: Settings) -> None:
+    for warning in exposure.warnings(
+        settings.host,
+        keys=settings.api_keys is not None,
+        tls=settings.tls_certificate is not None,
+        client_certificates=settings.tls_client_ca is not None,
+    ):
+        logger.warning("%s", warning)
 
 
 class _Server(uvicorn.Server):

@@ -32,6 +32,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_body_size: largest request body, in bytes, after decompression.
     min_compress_size: smallest answer of a model that is compressed for a client that accepts it, in bytes.
     shutdown_timeout: how long requests in flight may take after SIGTERM, in seconds.
+    api_keys: file of API keys, see `axon keys`; with it every call but a health check needs one.
+    open_metrics: whether /metrics needs no key; it names models and shows how much they are used.
+    tls_certificate, tls_key: PEM files; with them the server speaks TLS only.
+    tls_client_ca: PEM file of an authority; with it a client needs a certificate of that authority.
+    cors_origins: origins of web pages that may call from a browser, separated by commas, or *.
+    allowed_hosts: host names that clients may call the server by, separated by commas; any if empty.
     """
 
     repository: Path = Path("models")
@@ -45,6 +51,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_body_size: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
     min_compress_size: Annotated[int, msgspec.Meta(ge=0)] = 256 * 1024
     shutdown_timeout: Annotated[int, msgspec.Meta(ge=0)] = 30
+    api_keys: Path | None = None
+    open_metrics: bool = False
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    cors_origins: str = ""
+    allowed_hosts: str = ""
 
     @classmethod
     def load(cls, *, environ: Mapping[str, str], directory: Path, overrides: Mapping[str, Any]) -> Self:
@@ -61,6 +74,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             _check(source, entries, cls)
             values |= entries
         return msgspec.convert(values, cls, strict=False, dec_hook=_decode)
+
+
+def listed(text: str) -> frozenset[str]:
+    """Split a setting that is a list: words separated by commas."""
+    return frozenset(filter(None, map(str.strip, text.split(","))))
 
 
 def _file(path: Path) -> dict[str, Any]:

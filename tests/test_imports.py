@@ -81,6 +81,7 @@ def test_package_is_imported_only_where_it_belongs(packages: list[str], allowed:
         pytest.param("service.inference", ("litestar", "uvicorn"), id="inference: no web"),
         pytest.param("service.protocols", ("litestar", "uvicorn"), id="protocols: no web"),
         pytest.param("service.registry", ("litestar", "uvicorn"), id="registry: no web"),
+        pytest.param("service.security", ("litestar", "uvicorn", "grpc"), id="security: neither web nor gRPC"),
         pytest.param("training", ("litestar", "uvicorn"), id="training: no web"),
     ],
 )
@@ -96,6 +97,7 @@ MAY_IMPORT = {
     "service.registry": ("service.repository", "service.inference"),
     "service.protocols": ("service.repository", "service.inference.served_model"),
     "service.observability": ("service.inference", "service.registry", "service.transitions"),
+    "service.security": (),
     "service.routes": (
         "service.repository",
         "service.inference",
@@ -105,6 +107,7 @@ MAY_IMPORT = {
         "service.lifecycle",
         "service.offload",
         "service.request_context",
+        "service.security",
     ),
     "service.lifecycle": ("service.repository", "service.inference", "service.registry", "service.offload", "service.transitions"),
     "service.transitions": ("service.inference", "service.registry", "service.offload"),

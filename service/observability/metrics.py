@@ -25,6 +25,7 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _MODEL = ("model", "version")
 _OUTCOMES = ("ok", "invalid", "rejected", "deadline", "failed", "cancelled")
 _REASONS = ("full", "idle", "delay", "shutdown", "retry")
+_REFUSALS = ("no_key", "unknown_key", "expired_key", "wrong_scope", "rate")
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -59,6 +60,10 @@ class Metrics:
         self.state = Gauge(
             "axon_model_state", "1 for the state that a model version is in.", (*_MODEL, "state"), registry=self.registry
         )
+        refused = Counter(
+            "axon_refused_requests", "Requests that the API keys refused, by why.", ("reason",), registry=self.registry
+        )
+        self._refused = {reason: refused.labels(reason) for reason in _REFUSALS}
         self.load_failures = Counter("axon_model_load_failures", "Loads that failed.", ("model",), registry=self.registry)
         self.load_seconds = Gauge(
             "axon_model_load_duration_seconds", "Time that the last load took.", ("model",), registry=self.registry
@@ -72,6 +77,10 @@ class Metrics:
         """Set the state of a version."""
         for state in State:
             self.state.labels(status.name, status.version, state.value).set(state is status.state)
+
+    def refused(self, reason: str) -> None:
+        """Count a request that was refused before anybody looked at it."""
+        self._refused[reason].inc()
 
     def load_ended(self, name: str, *, seconds: float, failed: bool) -> None:
         """Count a failed load and note how long it took."""

@@ -4,9 +4,10 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Send
 
 from service.errors import AxonError, shown
 from service.request_context import current_request_id
@@ -23,6 +24,20 @@ def error_body(message: str, code: str) -> dict[str, str]:
     """Return the body of an error. Clients of the protocols read `error`; the rest is for people and their logs."""
     request_id = current_request_id()
     return {"error": message, "code": code} | ({} if request_id is None else {"request_id": request_id})
+
+
+async def refuse(send: Send, error: AxonError) -> None:
+    """Send an error, outside of the framework that has a handler for it."""
+    body = msgspec.json.encode(error_body(str(error), error.code))
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **error.headers}
+    await send(
+        {
+            "type": "http.response.start",
+            "status": error.status,
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _axon_error(request: Request[Any, Any, Any], error: AxonError) -> Response[dict[str, str]]:

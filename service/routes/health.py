@@ -12,6 +12,7 @@ from service.registry import Registry
 LIVE_PATH = "/v2/health/live"
 READY_PATH = "/v2/health/ready"
 SERVER_PATH = "/v2"
+PROBES = frozenset({LIVE_PATH, READY_PATH})  # asked by what keeps the server running, which has no key
 _PROBE = [HttpMethod.GET, HttpMethod.HEAD]  # load balancers ask with HEAD
 
 

@@ -1,5 +1,6 @@
 """`/openapi.json`: OpenAPI 3.1 of every route, with the loaded models' own tensors as examples."""
 
+from collections.abc import Callable
 from math import prod
 from typing import Any, Final
 
@@ -17,12 +18,13 @@ _EXAMPLE_VALUES: Final = 256  # a larger tensor is only hinted at
 PATHS: Final = ["/openapi.json", "/schema/openapi.json"]
 
 
-def handlers(registry: Registry) -> list[HTTPRouteHandler]:
-    """Return the handler over a registry."""
+def handlers(registry: Registry, *, complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> list[HTTPRouteHandler]:
+    """Return the handler over a registry; `complete` adds to the document what stands in front of the routes."""
 
     @get(PATHS, sync_to_thread=False)
     def openapi() -> dict[str, Any]:
-        return document(registry.served())
+        described = document(registry.served())
+        return described if complete is None else complete(described)
 
     return [openapi]
 

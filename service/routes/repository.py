@@ -59,7 +59,7 @@ def handlers(registry: Registry, lifecycle: Lifecycle | None) -> list[HTTPRouteH
 
 def _allowed(lifecycle: Lifecycle | None) -> Lifecycle:
     if lifecycle is None:
-        raise Forbidden("Loading and unloading by calls is off. Start the server with --model-control explicit.")
+        raise Forbidden("Loading and unloading by calls is off. It needs --model-control explicit and, beyond loopback, API keys.")
     return lifecycle
 
 

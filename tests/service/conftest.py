@@ -209,7 +209,7 @@ class Server:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port."""
-        host, port = self.url.removeprefix("http://").split(":")
+        host, port = self.url.partition("://")[2].split(":")
         return host, int(port)
 
     def wait_for(self, pattern: str) -> re.Match[str]:
@@ -222,7 +222,7 @@ class Server:
 
     def started(self) -> "Server":
         """Wait until the repository is loaded."""
-        self.url = self.wait_for(r"listens on (http://127\.0\.0\.1:\d+)").group(1)
+        self.url = self.wait_for(r"listens on (https?://127\.0\.0\.1:\d+)").group(1)
         self.wait_for(r"\d+ of \d+ models ready")
         return self
 

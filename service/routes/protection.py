@@ -1,0 +1,64 @@
+"""The guard in front of every HTTP route, mounts included: plain ASGI around the application, not there at all without API keys.
+
+It decides by method and path before the body is read. What it does not know needs the scope `manage`, so that a new route, or a
+path that the router reads in another way, is closed rather than open.
+"""
+
+import logging
+from collections.abc import Awaitable
+from typing import Final
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from service.errors import AxonError, shown
+from service.routes import health, metrics, models, repository
+from service.routes.errors import refuse
+from service.security.guard import Guard
+from service.security.keys import presented
+from service.security.scopes import Scope as Needed
+
+logger = logging.getLogger("axon.security")
+_READING: Final = frozenset({"GET", "HEAD"})
+_RUNNING: Final = (models.PATH + "/", "/v1/models/")
+
+
+class Protection:
+    """Calls the application for admitted requests, and for any request to one of `open_paths`."""
+
+    def __init__(self, app: ASGIApp, guard: Guard, open_paths: frozenset[str]) -> None:
+        self._app = app
+        self._guard = guard
+        self._open = open_paths
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer for the application where the guard refuses."""
+        path = scope["path"].rstrip("/")
+        if path in self._open:
+            return self._app(scope, receive, send)
+        method = str(scope.get("method", ""))
+        needed = needed_scope(method, path)
+        try:
+            name = self._guard.admit(presented(scope["headers"]), needed)
+        except AxonError as error:
+            return refuse(send, error)
+        if needed is Needed.MANAGE:
+            logger.info("API key '%s': %s %s", name, method, shown(path))
+        return self._app(scope, receive, send)
+
+
+def open_paths(*, open_metrics: bool) -> frozenset[str]:
+    """Return the paths that need no key: what keeps the server running asks without, and metrics may be opened."""
+    return health.PROBES | {metrics.METRICS_PATH} if open_metrics else health.PROBES
+
+
+def needed_scope(method: str, path: str) -> Needed:
+    """Return what a key must be allowed to do for a request."""
+    if path == repository.INDEX_PATH:
+        return Needed.READ
+    if path.startswith("/v2/repository"):
+        return Needed.MANAGE
+    if method in _READING:
+        return Needed.READ
+    if method == "POST" and path.startswith(_RUNNING):
+        return Needed.INFER
+    return Needed.MANAGE

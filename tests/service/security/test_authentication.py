@@ -1,6 +1,7 @@
 """API keys at a real server, by the clients that people have."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -211,10 +212,10 @@ def test_refused_body_does_not_spoil_the_connection(guarded: Guarded, good_reque
     head = b"POST /v2/models/affine/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n" % len(body)
     with closing(socket.create_connection(guarded.server.address, timeout=DEADLINE)) as connection:
         connection.sendall(head + b"\r\n" + body)
-        assert connection.recv(65536).startswith(b"HTTP/1.1 401")
         connection.sendall(head + b"Connection: close\r\nX-API-Key: %s\r\n\r\n" % guarded.app.encode() + body)
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
 
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"401", b"200"]
 
 
 def test_triton_client_sends_its_key_in_its_headers(guarded: Guarded) -> None:

@@ -19,7 +19,7 @@ from service.security.scopes import Scope as Needed
 
 logger = logging.getLogger("axon.security")
 _READING: Final = frozenset({"GET", "HEAD"})
-_RUNNING: Final = (models.PATH + "/", "/v1/models/")
+_RUNNING: Final = (models.PATH + "/", "/v1/models/", "/models/")  # below these a POST runs a model, in each of the protocols
 
 
 class Protection:

@@ -13,7 +13,7 @@ from service.observability.combined import Combined
 from service.observability.metrics import Metrics
 from service.observability.statistics import Statistics
 from service.registry import Registry
-from service.routes import errors, health, metrics, openapi, repository
+from service.routes import documentation, errors, health, metrics, openapi, repository
 from service.routes.asgi import WithRequestContext
 from service.routes.cross_origin import CrossOrigin
 from service.routes.hosts import Hosts
@@ -68,6 +68,7 @@ def create_app(settings: Settings) -> Litestar:
             *health.handlers(registry),
             *repository.handlers(registry, lifecycle if managed else None),
             *metrics.handlers(measured),
+            *documentation.handlers(),
             *openapi.handlers(registry, complete=None if guard is None else secured(opened)),
         ],
         exception_handlers=errors.handlers(),

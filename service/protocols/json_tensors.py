@@ -1,7 +1,9 @@
 """Tensors in JSON: numbers go straight into an array of the right datatype, nested or flat, in row-major order."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
+from types import NoneType
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -17,24 +19,39 @@ _BUFFERS: Final[dict[str, tuple[Literal["d", "i", "u"], Any]]] = {
     "f": ("d", np.float64),
     "i": ("i", np.int64),
     "u": ("u", np.uint64),
+    "V": ("d", np.float64),
 }
 _EXPECTED: Final = {"f": "numbers", "i": "integers", "u": "integers", "b": "true or false", "O": "strings", "V": "numbers"}
-# What may stand beside a null, and what the null becomes.
-_MISSING: Final[dict[str, tuple[tuple[type, ...], Any]]] = {"f": ((int, float), float("nan")), "O": ((str,), "")}
+# The types of Python that a value may have, and what a null becomes where it may be one.
+_ACCEPTED: Final[dict[str, tuple[frozenset[type], Any]]] = {
+    "f": (frozenset({int, float}), float("nan")),
+    "i": (frozenset({int}), None),
+    "u": (frozenset({int}), None),
+    "b": (frozenset({bool}), None),
+    "O": (frozenset({str}), ""),
+    "V": (frozenset({int, float}), None),
+}
 _LARGEST_BFLOAT16: Final = 3.3895313892515355e38
-_NESTING_CHECKED = 4096
-_COUNTED = 0xFFFFFF  # simdjson counts the items of a list no further
+_NESTING_CHECKED: Final = 4096
+_NO_STRUCTURE: Final = bytes(set(range(256)) - set(b"[],"))
+_FEW: Final = 32
+_COUNTED: Final = 0xFFFFFF  # simdjson counts the items of a list no further
 
 
 def parse(body: bytes) -> simdjson.Object:
     """Parse a JSON object. Raises MalformedBody if the body is anything else; NaN and Infinity are no JSON (RFC 8259)."""
-    try:
-        document = simdjson.Parser().parse(body)
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise MalformedBody(f"The body is not valid JSON: {_parser_message(error)}") from None
+    document = parse_value(body)
     if not isinstance(document, simdjson.Object):
         raise MalformedBody('The body must be a JSON object: {"inputs": [...]}.')
     return document
+
+
+def parse_value(body: bytes) -> object:
+    """Parse any JSON value. Raises MalformedBody."""
+    try:
+        return simdjson.Parser().parse(body)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise MalformedBody(f"The body is not valid JSON: {_parser_message(error)}") from None
 
 
 def to_array(data: object, *, datatype: Datatype, shape: tuple[int, ...], where: str) -> tuple[Array, bool]:
@@ -47,18 +64,10 @@ def to_array(data: object, *, datatype: Datatype, shape: tuple[int, ...], where:
     if not isinstance(data, simdjson.Array):
         raise MalformedBody(f"{where} has no 'data' list. Send its values as a JSON array, flat or nested.")
     _check_nesting(data, shape, where)
-    dtype = to_numpy(datatype)
-    missing = False
     try:
-        try:
-            flat = _FLAT[dtype.kind](data, dtype)
-        except TypeError:
-            flat = _with_missing(data, dtype)
-            missing = True
-    except (TypeError, ValueError, OverflowError, FloatingPointError):
-        raise MalformedBody(
-            f"{where} holds a value that is not of datatype {datatype}: expected {_EXPECTED[dtype.kind]}{_range(dtype)}."
-        ) from None
+        flat, missing = flat_array(data, datatype)
+    except ValueError:
+        raise MalformedBody(f"{where} holds a value that is not of datatype {datatype}: expected {expected(datatype)}.") from None
     if flat.size != prod(shape):
         raise MalformedBody(f"{where} has {flat.size} values, but its shape {list(shape)} needs {prod(shape)}.")
     try:
@@ -67,26 +76,131 @@ def to_array(data: object, *, datatype: Datatype, shape: tuple[int, ...], where:
         raise MalformedBody(f"{where} has the shape {list(shape)}, which no tensor can have.") from None
 
 
-def _numbers(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
-    code, wide = _BUFFERS[dtype.kind]
-    values: Array = np.frombuffer(data.as_buffer(of_type=code), dtype=wide)
-    if dtype.kind == "f":
-        with np.errstate(over="raise"):
-            return values.astype(dtype)
-    if dtype.itemsize < values.itemsize and values.size:
-        limits = np.iinfo(dtype)
-        if values.min() < limits.min or values.max() > limits.max:
-            raise OverflowError
-    return values.astype(dtype)
+@dataclass(frozen=True, slots=True)
+class WrittenTensor:
+    """A JSON array that was read as a tensor of `shape`; errors name it as `where`."""
+
+    data: simdjson.Array
+    shape: tuple[int, ...]
+    where: str
+
+    @property
+    def nested(self) -> bool:
+        """Whether it is nested like its shape, or else flat."""
+        return _is_nested(self.data)
+
+    @property
+    def lists(self) -> int:
+        """How many lists it has if it is as it should be."""
+        return sum(prod(self.shape[:depth]) for depth in range(max(1, len(self.shape)))) if self.nested else 1
 
 
-def _bfloat16(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
-    """Round to the nearest bfloat16, the upper half of a float's bits; ties go to even."""
-    bits = _numbers(data, np.dtype(np.float32)).view(np.uint32)
-    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    if ((rounded & 0x7F80) == 0x7F80).any():  # noqa: PLR2004 -- rounded up to infinity
-        raise OverflowError
-    return rounded.view(dtype)
+def refuse_irregular(text: bytes, tensors: Sequence[WrittenTensor], *, other_lists: int) -> None:
+    """Raise MalformedBody if a tensor has lists where it should have values, `[1, [2]]`, or lists of different lengths.
+
+    `to_array` reads values one after another, whatever lists they are in. To walk through the lists would take longer than to
+    read them, so it is done only in doubt: when the JSON text has more lists than the tensors should have and the `other_lists`
+    of the request, or the brackets and commas of a large tensor do not stand in it as they should. (A `[` in a string is a doubt.)
+    """
+    wanted = other_lists + sum(tensor.lists for tensor in tensors)
+    large = [tensor.shape for tensor in tensors if tensor.nested and tensor.lists > _NESTING_CHECKED]
+    if _has_brackets(text, wanted) and (not large or _stand_in(text, large)):
+        return
+    for tensor in tensors:
+        values = tensor.data.as_list()
+        if not (_is_regular(values, tensor.shape) if tensor.nested else _is_regular(values, (len(values),))):
+            raise MalformedBody(f"{tensor.where} is nested differently from its shape {list(tensor.shape)}.")
+
+
+def _has_brackets(text: bytes, count: int) -> bool:
+    """Whether there are exactly so many `[`. A few are found faster than all bytes are counted."""
+    if count > _FEW:
+        return text.count(b"[") == count
+    position = -1
+    for _ in range(count):
+        position = text.find(b"[", position + 1)
+        if position < 0:
+            return False
+    return text.find(b"[", position + 1) < 0
+
+
+def _stand_in(text: bytes, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether the brackets and commas of nested tensors stand in the text, in the order of the tensors."""
+    found = text.translate(None, _NO_STRUCTURE)
+    position = 0
+    for shape in shapes:
+        skeleton = _skeleton(shape)
+        position = found.find(b"[" * len(shape), position)
+        if position < 0 or not found.startswith(skeleton, position):
+            return False
+        position += len(skeleton)
+    return True
+
+
+def _skeleton(shape: tuple[int, ...]) -> bytes:
+    """Return the brackets and commas of a nested tensor."""
+    inner = b""
+    for size in reversed(shape):
+        inner = b"[" + b",".join([inner] * size) + b"]"
+    return inner
+
+
+def _is_regular(value: object, shape: tuple[int, ...]) -> bool:
+    """Whether lists are nested as the shape says, with values in the innermost ones alone."""
+    if not shape:
+        return not isinstance(value, list)
+    return isinstance(value, list) and len(value) == shape[0] and all(_is_regular(inner, shape[1:]) for inner in value)
+
+
+def flat_array(data: simdjson.Array, datatype: Datatype) -> tuple[Array, bool]:
+    """Turn a parsed JSON array, flat or nested, into a flat array, and tell whether a null stood in it.
+
+    Raises ValueError if a value is not of the datatype or not in its range.
+    """
+    dtype = to_numpy(datatype)
+    if dtype.kind in _BUFFERS:
+        try:
+            return _numbers(data, dtype), False
+        except TypeError:  # a null, perhaps
+            pass
+        except (OverflowError, FloatingPointError, RuntimeError) as error:  # simdjson's is a RuntimeError, beyond 64 bits
+            raise ValueError from error
+    try:
+        return from_values(flattened(data.as_list()), datatype)
+    except RuntimeError as error:
+        raise ValueError from error
+
+
+def from_values(values: Sequence[Any], datatype: Datatype) -> tuple[Array, bool]:
+    """Turn values of Python into a flat array, and tell whether there was a None. Raises ValueError like `flat_array`."""
+    dtype = to_numpy(datatype)
+    accepted, filler = _ACCEPTED[dtype.kind]
+    kinds = set(map(type, values))
+    missing = NoneType in kinds
+    if not kinds - {NoneType} <= accepted or (missing and filler is None):
+        raise ValueError
+    if missing:
+        values = [filler if value is None else value for value in values]
+    wide = _BUFFERS[dtype.kind][1] if dtype.kind in _BUFFERS else dtype
+    try:
+        return _narrowed(np.array(values, dtype=wide), dtype), missing
+    except (OverflowError, FloatingPointError) as error:
+        raise ValueError from error
+
+
+def expected(datatype: Datatype) -> str:
+    """Say what values of a datatype look like in JSON."""
+    dtype = to_numpy(datatype)
+    return _EXPECTED[dtype.kind] + _range(dtype)
+
+
+def flattened(values: list[Any]) -> list[Any]:
+    """Return the values of nested lists in order. Raises ValueError where a value stands beside a list."""
+    while any(isinstance(value, list) for value in values):
+        if not all(isinstance(value, list) for value in values):
+            raise ValueError
+        values = [inner for value in values for inner in value]
+    return values
 
 
 def from_bfloat16(array: Array) -> Array:
@@ -95,56 +209,36 @@ def from_bfloat16(array: Array) -> Array:
     return widened
 
 
-def _with_missing(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
-    """Read floats or strings with at least one null among them; raise TypeError for anything else."""
-    if dtype.kind not in _MISSING:
-        raise TypeError
-    values = _flattened(data.as_list())
-    accepted, filler = _MISSING[dtype.kind]
-    if None not in values or not all(value is None or type(value) in accepted for value in values):
-        raise TypeError
-    with np.errstate(over="raise"):
-        return np.array([filler if value is None else value for value in values], dtype=np.float64 if filler else object).astype(
-            dtype
-        )
+def _numbers(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
+    code, wide = _BUFFERS[dtype.kind]
+    return _narrowed(np.frombuffer(data.as_buffer(of_type=code), dtype=wide), dtype)
 
 
-def _booleans(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
-    values = _flattened(data.as_list())
-    if not all(value is True or value is False for value in values):
-        raise TypeError
-    return np.array(values, dtype=dtype)
+def _narrowed(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Cast to the datatype; raise FloatingPointError or OverflowError for what it cannot hold."""
+    if dtype.kind in "fV":
+        with np.errstate(over="raise"):
+            return _bfloat16(values.astype(np.float32), dtype) if dtype.kind == "V" else values.astype(dtype)
+    if dtype.itemsize < values.itemsize and values.size:
+        limits = np.iinfo(dtype)
+        if values.min() < limits.min or values.max() > limits.max:
+            raise OverflowError
+    return values.astype(dtype)
 
 
-def _strings(data: simdjson.Array, dtype: np.dtype[Any]) -> Array:
-    values = _flattened(data.as_list())
-    if not all(isinstance(value, str) for value in values):
-        raise TypeError
-    return np.array(values, dtype=dtype)
-
-
-_FLAT: Final[dict[str, Callable[[simdjson.Array, np.dtype[Any]], Array]]] = {
-    "f": _numbers,
-    "i": _numbers,
-    "u": _numbers,
-    "b": _booleans,
-    "O": _strings,
-    "V": _bfloat16,
-}
-
-
-def _flattened(values: list[Any]) -> list[Any]:
-    while any(isinstance(value, list) for value in values):
-        if not all(isinstance(value, list) for value in values):
-            raise TypeError
-        values = [inner for value in values for inner in value]
-    return values
+def _bfloat16(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Round to the nearest bfloat16, the upper half of a float's bits; ties go to even."""
+    bits = values.view(np.uint32)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    if (((rounded & 0x7F80) == 0x7F80) & np.isfinite(values)).any():  # noqa: PLR2004 -- rounded up to infinity
+        raise OverflowError
+    return rounded.view(dtype)
 
 
 def _check_nesting(data: simdjson.Array, shape: tuple[int, ...], where: str) -> None:
     """Compare the lengths of the lists with the shape: a flat list as a whole, nested ones level by level.
 
-    Where a level has more than some thousands of lists, the total count decides from there on.
+    Where a level has more than some thousands of lists, it goes no deeper; `refuse_irregular` does.
     """
     if not _is_nested(data):
         if len(data) != prod(shape) and len(data) < _COUNTED:

@@ -18,7 +18,7 @@ from service.errors import MalformedBody, shown
 from service.inference.served_model import Answer
 from service.protocols import binary_tensors
 from service.protocols.classification import classes
-from service.protocols.json_tensors import from_bfloat16, parse, to_array
+from service.protocols.json_tensors import WrittenTensor, from_bfloat16, parse, refuse_irregular, to_array
 from service.protocols.parameters import (
     PLAIN_REQUEST,
     OutputOptions,
@@ -112,13 +112,16 @@ def decode(body: bytes | memoryview, *, json_size: int | None = None) -> InferRe
         raise MalformedBody(
             f"The JSON before the binary tensors should have a size in the range (0, {len(view)}], got {json_size}."
         )
-    document = parse(bytes(view[:json_size]))
+    text = bytes(view[:json_size])
+    document = parse(text)
     identifier = document.get("id")
     if identifier is not None and not isinstance(identifier, str):
         raise MalformedBody("'id' must be a string.")
     blobs = _Blobs(None if json_size is None else view[json_size:])
-    inputs, missing = _inputs(document.get("inputs"), blobs)
+    inputs, missing, written = _inputs(document.get("inputs"), blobs)
     blobs.refuse_rest()
+    other_lists = 1 + len(inputs) + isinstance(document.get("outputs"), simdjson.Array)
+    refuse_irregular(text, written, other_lists=other_lists)
     parameters = _parameters(document.get("parameters"), "the request")
     return InferRequest(
         inputs=inputs,
@@ -219,24 +222,26 @@ class _Blobs:
             raise MalformedBody(f"The body has {len(self._rest)} bytes more than its inputs announce by binary_data_size.")
 
 
-def _inputs(tensors: object, blobs: _Blobs) -> tuple[dict[str, Array], frozenset[str]]:
+def _inputs(tensors: object, blobs: _Blobs) -> tuple[dict[str, Array], frozenset[str], list[WrittenTensor]]:
     if not isinstance(tensors, simdjson.Array) or not len(tensors):
         raise MalformedBody(
             'The request has no inputs. Send {"inputs": [{"name": ..., "shape": ..., "datatype": ..., "data": ...}]}.'
         )
     inputs: dict[str, Array] = {}
     missing: set[str] = set()
+    written: list[WrittenTensor] = []
     for index, tensor in enumerate(tensors):
-        name, array, has_null = _input(tensor, index, blobs)
+        name, array, has_null = _input(tensor, index, blobs, written)
         if name in inputs:
             raise MalformedBody(f"Input '{shown(name)}' is given twice.")
         inputs[name] = array
         if has_null:
             missing.add(name)
-    return inputs, frozenset(missing)
+    return inputs, frozenset(missing), written
 
 
-def _input(tensor: object, index: int, blobs: _Blobs) -> tuple[str, Array, bool]:
+def _input(tensor: object, index: int, blobs: _Blobs, written: list[WrittenTensor]) -> tuple[str, Array, bool]:
+    """Read one input; add it to `written` if its values stand in the JSON."""
     if not isinstance(tensor, simdjson.Object):
         raise MalformedBody(f"inputs[{index}] must be an object with name, shape, datatype and data.")
     name = tensor.get("name")
@@ -250,7 +255,10 @@ def _input(tensor: object, index: int, blobs: _Blobs) -> tuple[str, Array, bool]
     data = tensor.get("data")
     size = parameters.get("binary_data_size")
     if size is None:
-        return name, *to_array(data, datatype=datatype, shape=shape, where=where)
+        array, missing = to_array(data, datatype=datatype, shape=shape, where=where)
+        if isinstance(data, simdjson.Array):
+            written.append(WrittenTensor(data, shape, where))
+        return name, array, missing
     if data is not None:
         raise MalformedBody(f"{where} has both 'data' and a binary_data_size. Send one of them.")
     return name, binary_tensors.to_array(blobs.take(size, where), datatype=datatype, shape=shape, where=where), False

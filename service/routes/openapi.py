@@ -40,6 +40,8 @@ def document(served: list[ServedModel]) -> dict[str, Any]:
         for suffix, operation in (
             ("", {"get": _operation("Metadata of a model", _ref("ModelMetadata"), (404, 503))}),
             ("/ready", {"get": _operation("Whether a model can answer", _ref("ModelReady"), (404, 503))}),
+            ("/config", {"get": _operation("How a model is served, in Triton's words", _ref("ModelConfiguration"), (404, 503))}),
+            ("/stats", {"get": _operation("What a model has done so far", _ref("ModelStatistics"), (404, 503))}),
             ("/infer", {"post": _infer_operation(served)}),
         )
     }
@@ -55,6 +57,7 @@ def document(served: list[ServedModel]) -> dict[str, Any]:
             health.READY_PATH: {"get": _ready_operation()},
             health.SERVER_PATH: {"get": _operation("Metadata of the server", _ref("ServerMetadata"))},
             models.PATH: {"get": _operation("Names of the models that are ready", _ref("ModelList"))},
+            models.ALL_STATISTICS_PATH: {"get": _operation("What all models have done so far", _ref("ModelStatistics"))},
             **model_paths,
             repository.INDEX_PATH: {"post": _index_operation()},
             _plain(repository.LOAD_PATH): _control_operation("Load a model, or load it again after a change", "load"),
@@ -73,11 +76,15 @@ def _operation(summary: str, schema: dict[str, Any], errors: tuple[int, ...] = (
 
 
 def _infer_operation(served: list[ServedModel]) -> dict[str, Any]:
+    """Describe inference; the form with binary tensors has no schema, as no schema language has tensors."""
     content: dict[str, Any] = {"schema": _ref("InferRequest")}
     if served:
         content["examples"] = {model.name: {"summary": f"One row for {model.name}", "value": _example(model)} for model in served}
+    operation = _operation("Run a model", _ref("InferResponse"), (400, 404, 413, 415, 500, 503, 504))
+    operation["responses"]["200"]["content"]["application/octet-stream"] = {}
     return {
-        **_operation("Run a model", _ref("InferResponse"), (400, 404, 413, 415, 500, 503)),
+        **operation,
+        "parameters": [_TIMEOUT],
         "requestBody": {"required": True, "content": {"application/json": content}},
     }
 
@@ -85,14 +92,15 @@ def _infer_operation(served: list[ServedModel]) -> dict[str, Any]:
 def _index_operation() -> dict[str, Any]:
     schema = {"type": "object", "properties": {"ready": {"type": "boolean", "default": False}}}
     return {
-        **_operation("Every model version with its state", {"type": "array", "items": _ref("VersionStatus")}, (400,)),
+        **_operation("Every model version with its state", {"type": "array", "items": _ref("VersionStatus")}, (400, 413)),
         "requestBody": {"required": False, "content": {"application/json": {"schema": schema}}},
     }
 
 
 def _control_operation(summary: str, verb: str) -> dict[str, Any]:
     done = _object(("name", verb), name=_STRING, **{verb: {"type": "boolean"}})
-    return {"parameters": [_NAME], "post": _operation(summary, done, (403, 404, 500))}
+    body = {"required": False, "content": {"application/json": {"schema": _ref("ControlRequest")}}}
+    return {"parameters": [_NAME], "post": _operation(summary, done, (400, 403, 404, 413, 500)) | {"requestBody": body}}
 
 
 def _plain(path: str) -> str:
@@ -148,6 +156,19 @@ _PARAMETERS: Final = {"type": "object", "additionalProperties": {"type": ["strin
 _DATA: Final = {"type": "array", "description": "Values in row-major order, flat or nested like the shape."}
 _NAME: Final = {"name": "model_name", "in": "path", "required": True, "schema": _STRING}
 _VERSION: Final = {"name": "model_version", "in": "path", "required": True, "schema": _STRING}
+_TIMEOUT: Final = {
+    "name": "X-Request-Timeout-Ms",
+    "in": "header",
+    "description": "After how many milliseconds the answer is of no use any more.",
+    "schema": {"type": "string", "pattern": r"^[0-9]{0,8}[1-9](\.[0-9]{1,9})?$"},
+}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_DURATION: Final = {
+    "type": "object",
+    "properties": {"count": _COUNT, "ns": _COUNT},
+    "required": ["count", "ns"],
+    "description": "How often, and how long in all, in nanoseconds.",
+}
 _ERRORS: Final = {
     400: "The request is malformed or does not fit the signature of the model",
     403: "Not allowed on this server",
@@ -155,10 +176,11 @@ _ERRORS: Final = {
     413: "The body is too large",
     415: "Unsupported Content-Encoding",
     500: "The model failed, or could not be loaded",
+    504: "The time that the request allowed is over",
     503: "The queue is full, or the model is loading or being unloaded; see Retry-After",
 }
 _SCHEMAS: Final = {
-    "Error": _object(("error",), error=_STRING, code=_STRING),
+    "Error": _object(("error", "code", "request_id"), error=_STRING, code=_STRING, request_id=_STRING),
     "ServerMetadata": _object(("name", "version", "extensions"), name=_STRING, version=_STRING, extensions=_STRINGS),
     "ModelList": _object(("models",), models=_STRINGS),
     "ModelReady": _object(("name", "ready"), name=_STRING, ready={"type": "boolean"}),
@@ -194,6 +216,44 @@ _SCHEMAS: Final = {
         model_name=_STRING,
         model_version=_STRING,
         outputs={"type": "array", "items": _ref("Tensor")},
+    ),
+    "ControlRequest": _object(
+        (),
+        parameters={
+            "type": "object",
+            "properties": {
+                "config": {"type": "string", "description": "A model configuration as JSON in a string; for load."},
+                "unload_dependents": {"type": "boolean", "description": "For unload; no model depends on another here."},
+            },
+        },
+    ),
+    "ModelConfiguration": _object(
+        ("name", "platform", "max_batch_size", "input", "output", "version_policy"),
+        name=_STRING,
+        platform=_STRING,
+        backend=_STRING,
+        max_batch_size=_COUNT,
+        input={"type": "array", "items": _ref("TensorConfiguration")},
+        output={"type": "array", "items": _ref("TensorConfiguration")},
+        version_policy={"type": "object"},
+        instance_group={"type": "array", "items": {"type": "object"}},
+        dynamic_batching={"type": "object"},
+    ),
+    "TensorConfiguration": _object(
+        ("name", "data_type", "dims"), name=_STRING, data_type=_STRING, dims={"type": "array", "items": {"type": "integer"}}
+    ),
+    "ModelStatistics": _object(("model_stats",), model_stats={"type": "array", "items": _ref("VersionStatistics")}),
+    "VersionStatistics": _object(
+        ("name", "version", "last_inference", "inference_count", "execution_count", "inference_stats", "batch_stats"),
+        name=_STRING,
+        version=_STRING,
+        last_inference=_COUNT,
+        inference_count=_COUNT,
+        execution_count=_COUNT,
+        inference_stats={"type": "object", "additionalProperties": _DURATION},
+        response_stats={"type": "object"},
+        batch_stats={"type": "array", "items": {"type": "object"}},
+        memory_usage={"type": "array", "items": {"type": "object"}},
     ),
     "VersionStatus": _object(
         ("name", "state"),

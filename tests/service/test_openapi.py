@@ -9,6 +9,7 @@ from service.app import create_app
 from service.settings import Settings
 
 METHODS = {"get", "post", "put", "delete"}
+UNDESCRIBED = {"/schema/openapi.json", "/v2/models", "/docs", "/docs/{part:str}"}
 ALIAS = "/schema/openapi.json"  # where Litestar applications usually have it
 
 
@@ -74,13 +75,14 @@ def test_every_route_of_the_application_is_described(document: dict[str, Any], t
 
     for route in app.routes:
         for method in {"GET", "POST"} & set(getattr(route, "methods", ())):
-            assert (route.path.replace(":str}", "}"), method) in described or route.path in {ALIAS, "/v2/models"}
+            assert (route.path.replace(":str}", "}"), method) in described or route.path in UNDESCRIBED
     assert {path for path, _method in described if path.startswith("/v2/models")} == {
         "/v2/models",
+        "/v2/models/stats",
         *(
             f"/v2/models/{{model_name}}{version}{action}"
             for version in ("", "/versions/{model_version}")
-            for action in ("", "/ready", "/infer")
+            for action in ("", "/ready", "/config", "/stats", "/infer")
         ),
     }
 
@@ -99,3 +101,31 @@ def test_examples_are_accepted(document: dict[str, Any], server: Any) -> None:
     assert {"affine", "summed", "strings", "picture"} <= examples.keys()
     for name, example in examples.items():
         assert server.infer(name, example["value"]).status_code == 200, name
+
+
+def test_page_needs_nothing_from_elsewhere(server: Any) -> None:
+    page = server.get("/docs")
+    parts = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+
+    assert page.headers["content-type"].startswith("text/html")
+    assert not re.search(r"https?:|//", page.text)
+    assert [part for part in parts if part != "data:,"] == ["docs/swagger-ui.css", "docs/swagger-ui-bundle.js"]
+    for part in ("docs/swagger-ui.css", "docs/swagger-ui-bundle.js", "openapi.json"):
+        assert server.get("/" + part).status_code == 200
+
+
+@pytest.mark.parametrize("part", ["swagger-ui.css", "swagger-ui-bundle.js"])
+def test_part_of_the_page_is_the_same_compressed_or_not(part: str, server: Any) -> None:
+    url = f"{server.url}/docs/{part}"
+    compressed = server.http.get(url, headers={"Accept-Encoding": "gzip"})
+    plain = server.http.get(url, headers={"Accept-Encoding": "identity"})
+
+    assert compressed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert plain.content == compressed.content
+    assert len(plain.content) > 100_000
+
+
+@pytest.mark.parametrize("part", ["LICENSE", "..%2fdocumentation.py", "nothing.js"])
+def test_page_gives_out_no_other_file(part: str, server: Any) -> None:
+    assert server.get(f"/docs/{part}").status_code == 404

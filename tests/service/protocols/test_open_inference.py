@@ -1,4 +1,5 @@
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -346,3 +347,45 @@ def test_answer_without_binary_outputs_is_json_alone() -> None:
     answer = Answer([(TensorSpec("y", "FP32", (-1,)), np.zeros(1, np.float32))], Timing(0.0, 0.0))
 
     assert encode(answer, model="m", version=3, request=ANONYMOUS).json_size is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "data"),
+    [
+        pytest.param([2], [1, [2]], id="list among values"),
+        pytest.param([3], [1, [2, 3], []], id="list and an empty list among values"),
+        pytest.param([2, 2], [1, 2, 3, [4]], id="list at the end"),
+        pytest.param([2, 2], [[1, 2], [3, [4]]], id="list too deep"),
+        pytest.param([2, 2], [[1, 2], 3, [4]], id="value beside lists"),
+        pytest.param([5000, 2], [*([[0, 0]] * 4998), [0, 0, 0], [0]], id="thousands of lists, two of other lengths"),
+        pytest.param([5000, 1, 2], [*([[[0, 0]]] * 4998), [[0, 0], [0]], [[0]]], id="thousands of lists, one moved"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x", "x["], ids=["plain", "bracket in the name"])
+def test_list_that_is_not_where_the_shape_has_one_is_refused(shape: list[int], data: Any, name: str) -> None:
+    with pytest.raises(MalformedBody, match=f"Input '{re.escape(name)}'"):
+        decoded(inputs=[{"name": name, "shape": shape, "datatype": "FP32", "data": data}])
+
+
+@pytest.mark.parametrize("keys", [{}, {"id": "[["}, {"unknown": [[], [1]]}, {"outputs": [{"name": "]["}]}], ids=str)
+def test_brackets_elsewhere_do_no_harm(keys: dict[str, Any]) -> None:
+    tensors = [
+        TENSOR | {"name": "flat"},
+        TENSOR | {"name": "nested", "data": [[1, 2]]},
+        {"name": "large", "shape": [5000, 2], "datatype": "INT8", "data": [[1, 2]] * 5000},
+        {"name": "other", "shape": [5000, 2], "datatype": "INT8", "data": [[1, 2]] * 5000},
+        {"name": "text", "shape": [2], "datatype": "BYTES", "data": ["[", "],["]},
+    ]
+
+    inputs = decoded(inputs=tensors, **keys).inputs
+
+    assert list(inputs) == ["flat", "nested", "large", "other", "text"]
+    assert inputs["large"].shape == (5000, 2)
+
+
+def test_irregular_tensor_cannot_borrow_the_lists_of_another() -> None:
+    regular = {"name": "a", "shape": [5000, 2], "datatype": "INT8", "data": [[1, 2]] * 5000}
+    irregular = {"name": "b", "shape": [5000, 2], "datatype": "INT8", "data": [*([[1, 2]] * 4998), [1, 2, 3], [4]]}
+
+    with pytest.raises(MalformedBody, match="Input 'b' is nested differently"):
+        decoded(inputs=[regular, irregular])

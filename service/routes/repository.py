@@ -7,7 +7,7 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from service.errors import Forbidden, InvalidRequest, MalformedBody, shown
+from service.errors import InvalidRequest, MalformedBody, ModelControlOff, shown
 from service.lifecycle import Lifecycle
 from service.protocols.model_configuration import configuration_override, model_configuration
 from service.registry import Registry, State, VersionStatus
@@ -59,7 +59,7 @@ def handlers(registry: Registry, lifecycle: Lifecycle | None) -> list[HTTPRouteH
 
 def _allowed(lifecycle: Lifecycle | None) -> Lifecycle:
     if lifecycle is None:
-        raise Forbidden("Loading and unloading by calls is off. It needs --model-control explicit and, beyond loopback, API keys.")
+        raise ModelControlOff
     return lifecycle
 
 

@@ -1,0 +1,106 @@
+"""The gRPC server's life: it listens, answers, and ends after what it has accepted."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection
+
+from service.errors import ConfigurationError
+from service.grpc import messages
+from service.grpc.address import Address
+from service.grpc.health import NAME as HEALTH
+from service.grpc.health import Health
+from service.grpc.inferring import Inference
+from service.grpc.management import Management
+from service.lifecycle import Lifecycle
+from service.registry import Registry
+
+logger = logging.getLogger("axon.grpc")
+
+_KEEPALIVE: Final = (
+    ("grpc.keepalive_time_ms", 120_000),  # asks a silent client whether it is still there
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # clients may ask this often; by default once in five minutes
+    ("grpc.http2.max_ping_strikes", 2),
+)
+
+
+class GrpcServer:
+    """The server over a registry. Without a lifecycle, loading and unloading are refused; sizes are in bytes.
+
+    `interceptors` stand before every call; with `credentials` the server speaks TLS.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        lifecycle: Lifecycle | None,
+        address: Address,
+        *,
+        max_message_size: int,
+        reflect: bool = False,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> None:
+        self._registry = registry
+        self._lifecycle = lifecycle
+        self._address = address
+        self._max_message_size = max_message_size
+        self._reflect = reflect
+        self._interceptors = interceptors
+        self._credentials = credentials
+
+    @asynccontextmanager
+    async def running(self, stopping: asyncio.Event, *, patience: float) -> AsyncIterator[None]:
+        """Serve as long as the block runs and `stopping` is not set; then end, after `patience` seconds for what is in flight.
+
+        The block is left when the last call is over. Raises ConfigurationError if the address cannot be listened on.
+        """
+        health = Health(self._registry)
+        server = self._made(health, stopping)
+        await server.start()
+        logger.info("gRPC listens on %s", self._address)
+
+        async def stop() -> None:
+            await stopping.wait()
+            health.stop()
+            await server.stop(patience)
+
+        ending = asyncio.create_task(stop())
+        try:
+            yield
+        finally:
+            stopping.set()
+            await ending
+
+    def _made(self, health: Health, stopping: asyncio.Event) -> Any:  # noqa: ANN401 -- grpc has no types
+        server = grpc.aio.server(
+            interceptors=self._interceptors,
+            options=(
+                ("grpc.so_reuseport", int(self._address.shared)),
+                ("grpc.max_receive_message_length", self._max_message_size),
+                ("grpc.max_send_message_length", -1),
+                *_KEEPALIVE,
+            ),
+        )
+        methods = Inference(self._registry, stopping=stopping).handlers() | Management(self._registry, self._lifecycle).handlers()
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(messages.SERVICE, methods), health.handler()),
+        )
+        if self._reflect:
+            messages.POOL.AddSerializedFile(health_pb2.DESCRIPTOR.serialized_pb)
+            reflection.enable_server_reflection((messages.SERVICE, HEALTH, reflection.SERVICE_NAME), server, pool=messages.POOL)
+        try:
+            if self._credentials is None:
+                server.add_insecure_port(str(self._address))
+            else:
+                server.add_secure_port(str(self._address), self._credentials)
+        except RuntimeError as error:
+            raise ConfigurationError(f"Cannot listen on {self._address} for gRPC: {error}.") from error
+        return server

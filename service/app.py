@@ -25,13 +25,14 @@ from service.routes.protection import Protection, open_paths
 from service.security.exposure import may_be_managed
 from service.security.guard import Guard
 from service.settings import Settings, listed
+from service.stopping import Stopping
 from service.watching import SETTLE_SECONDS, watch
 
 
-def create_app(settings: Settings, *, grpc_address: Address | None = None, stopping: asyncio.Event | None = None) -> Litestar:
+def create_app(settings: Settings, *, grpc_address: Address | None = None, stopping: Stopping | None = None) -> Litestar:
     """Build the application. Its life: load, warm up, ready; at the end finish what was accepted, unload.
 
-    With `grpc_address` it serves gRPC there as well, until `stopping` is set or the life ends. It answers from the first moment on:
+    With `grpc_address` it serves gRPC there as well, until `stopping` begins or the life ends. It answers from the first moment on:
     live while models load, ready once the repository is loaded and a model serves.
     """
     measured = Metrics(server_version=__version__)
@@ -50,7 +51,7 @@ def create_app(settings: Settings, *, grpc_address: Address | None = None, stopp
     opened = open_paths(open_metrics=settings.open_metrics)
     managed = settings.model_control == "explicit" and may_be_managed(settings.host, keys=guard is not None)
     allowed = lifecycle if managed else None
-    stopping = stopping or asyncio.Event()
+    stopping = stopping or Stopping()
     grpc_server = grpc_address and GrpcServer(
         registry, allowed, grpc_address, max_message_size=settings.max_body_size, reflect=settings.grpc_reflection
     )

@@ -22,6 +22,7 @@ from service.offload import THREAD_PREFIX
 from service.security import exposure
 from service.security.tls import CertificateFiles, RenewingContext
 from service.settings import Settings
+from service.stopping import Stopping
 
 logger = logging.getLogger("axon.server")
 _BACKLOG = 2048
@@ -36,7 +37,7 @@ def serve(settings: Settings) -> None:
         raise ConfigurationError(f"The model repository {settings.repository} is not a directory. Name one: axon serve DIRECTORY.")
     providers.resolve(settings.provider)
     context = _tls_context(settings)
-    stopping = asyncio.Event()
+    stopping = Stopping()
     with _listening(settings.host, settings.port) as listener, _grpc_address(settings) as grpc_address:
         host, port = listener.getsockname()[:2]
         config = uvicorn.Config(
@@ -79,10 +80,10 @@ def _warn_of_exposure(settings: Settings) -> None:
 class _Server(uvicorn.Server):
     """uvicorn raises the signals that stopped it once more at its end; here they have been dealt with by then.
 
-    `stopping` is set as soon as it is told to stop.
+    Tells `stopping` at once, and when it is hurried.
     """
 
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+    def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
         super().__init__(config)
         self._stopping = stopping
 
@@ -95,9 +96,11 @@ class _Server(uvicorn.Server):
 
     def _stop(self) -> None:
         """Finish what is in flight; told a second time, do not wait for it."""
-        self.force_exit = self.should_exit
+        if self.should_exit:
+            self.force_exit = True
+            self._stopping.hurried.set()
         self.should_exit = True
-        self._stopping.set()
+        self._stopping.begun.set()
 
 
 def _grpc_address(settings: Settings) -> AbstractContextManager[Address | None]:

@@ -19,6 +19,7 @@ from service.grpc.inferring import Inference
 from service.grpc.management import Management
 from service.lifecycle import Lifecycle
 from service.registry import Registry
+from service.stopping import Stopping
 
 logger = logging.getLogger("axon.grpc")
 
@@ -57,27 +58,32 @@ class GrpcServer:
         self._credentials = credentials
 
     @asynccontextmanager
-    async def running(self, stopping: asyncio.Event, *, patience: float) -> AsyncIterator[None]:
-        """Serve as long as the block runs and `stopping` is not set; then end, after `patience` seconds for what is in flight.
+    async def running(self, stopping: Stopping, *, patience: float) -> AsyncIterator[None]:
+        """Serve until the end begins or the block ends; then finish what is in flight, for `patience` seconds or until hurried.
 
         The block is left when the last call is over. Raises ConfigurationError if the address cannot be listened on.
         """
         health = Health(self._registry)
-        server = self._made(health, stopping)
+        server = self._made(health, stopping.begun)
         await server.start()
         logger.info("gRPC listens on %s", self._address)
 
         async def stop() -> None:
-            await stopping.wait()
+            await stopping.begun.wait()
             health.stop()
             await server.stop(patience)
 
-        ending = asyncio.create_task(stop())
+        async def hurry() -> None:
+            await stopping.hurried.wait()
+            await server.stop(None)
+
+        ending, hurrying = asyncio.create_task(stop()), asyncio.create_task(hurry())
         try:
             yield
         finally:
-            stopping.set()
+            stopping.begun.set()
             await ending
+            hurrying.cancel()
 
     def _made(self, health: Health, stopping: asyncio.Event) -> Any:  # noqa: ANN401 -- grpc has no types
         server = grpc.aio.server(

@@ -55,12 +55,13 @@ def test_cancelled_call_leaves_the_queue(slow: Any, stub_of: Any, request_of: Ca
 
 def test_call_whose_connection_breaks_leaves_the_queue(slow: Any, stub_of: Any, request_of: Callable[..., Any]) -> None:
     stub = stub_of(slow)
-    stub.calls.ModelInfer.future(rows(400, request_of), timeout=DEADLINE)
+    call = stub.calls.ModelInfer.future(rows(400, request_of), timeout=DEADLINE)
     until(lambda: slow.metric("axon_inference_pending_rows", model="slow") > 100)
 
     stub.channel.close()
 
     until(lambda: slow.metric("axon_inference_pending_rows", model="slow") == 0)
+    assert call.code() is Code.CANCELLED
 
 
 def test_broken_stream_takes_its_requests_out_of_the_queue(slow: Any, stub_of: Any, request_of: Callable[..., Any]) -> None:

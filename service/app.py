@@ -53,7 +53,7 @@ def create_app(settings: Settings, *, grpc_address: Address | None = None, stopp
     allowed = lifecycle if managed else None
     stopping = stopping or Stopping()
     grpc_server = grpc_address and GrpcServer(
-        registry, allowed, grpc_address, max_message_size=settings.max_body_size, reflect=settings.grpc_reflection
+        registry, statistics, allowed, grpc_address, max_message_size=settings.max_body_size, reflect=settings.grpc_reflection
     )
 
     @asynccontextmanager

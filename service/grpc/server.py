@@ -18,6 +18,7 @@ from service.grpc.health import Health
 from service.grpc.inferring import Inference
 from service.grpc.management import Management
 from service.lifecycle import Lifecycle
+from service.observability.statistics import Statistics
 from service.registry import Registry
 from service.stopping import Stopping
 
@@ -41,6 +42,7 @@ class GrpcServer:
     def __init__(
         self,
         registry: Registry,
+        statistics: Statistics,
         lifecycle: Lifecycle | None,
         address: Address,
         *,
@@ -50,7 +52,7 @@ class GrpcServer:
         credentials: grpc.ServerCredentials | None = None,
     ) -> None:
         self._registry = registry
-        self._lifecycle = lifecycle
+        self._management = Management(registry, statistics, lifecycle)
         self._address = address
         self._max_message_size = max_message_size
         self._reflect = reflect
@@ -95,7 +97,7 @@ class GrpcServer:
                 *_KEEPALIVE,
             ),
         )
-        methods = Inference(self._registry, stopping=stopping).handlers() | Management(self._registry, self._lifecycle).handlers()
+        methods = Inference(self._registry, stopping=stopping).handlers() | self._management.handlers()
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(messages.SERVICE, methods), health.handler()),
         )

@@ -68,13 +68,10 @@ def test_watch_tells_changes(running: Any, stub_of: Any, save: Any, graphs: Any,
         loaded = next(watch["new"]).status, next(watch["new"]).status
         stub.call("RepositoryModelUnload", model_name="affine")
         unloaded = next(watch["affine"]).status
-        stub.call("RepositoryModelUnload", model_name="new")
-        empty = next(watch[""]).status
 
     assert first == {"affine": State.SERVING, "new": State.SERVICE_UNKNOWN, "": State.SERVING}
     assert loaded[-1] == State.SERVING
     assert unloaded == State.NOT_SERVING
-    assert empty == State.NOT_SERVING
 
 
 def test_reflection_is_there_on_demand(running: Any, stub_of: Any, tmp_path: Path) -> None:

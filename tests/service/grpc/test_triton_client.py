@@ -165,6 +165,38 @@ def test_stream_marks_answers_as_final_for_clients_that_ask(client: triton.Infer
     assert result.get_response().parameters["triton_final_response"].bool_param
 
 
+def test_configuration_is_that_of_rest(client: triton.InferenceServerClient, server: Any) -> None:
+    config = client.get_model_config("affine", as_json=True)["config"]
+
+    rest = server.get("/v2/models/affine/config").json()
+    assert (config["name"], config["backend"], config["max_batch_size"]) == ("affine", "onnxruntime", rest["max_batch_size"])
+    assert config["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": ["4"]}]
+    assert config["output"] == [{"name": "y", "data_type": "TYPE_FP32", "dims": ["3"]}]
+    assert config["version_policy"] == {"latest": {"num_versions": 1}}
+    assert int(config["dynamic_batching"]["default_queue_policy"]["max_queue_size"]) == 4096
+
+
+def test_statistics_count_requests_rows_and_times(client: triton.InferenceServerClient) -> None:
+    def counted() -> Any:
+        (entry,) = client.get_inference_statistics("summed", "1").model_stats
+        return entry
+
+    inputs = [tensor(name, np.ones((3, 2), np.float32)) for name in ("a", "b")]
+    client.infer("summed", inputs)
+    before = counted()
+
+    client.infer("summed", inputs)
+    after = counted()
+
+    assert (after.name, after.version) == ("summed", "1")
+    assert after.inference_count - before.inference_count == 3
+    assert after.execution_count - before.execution_count == 1
+    assert after.inference_stats.success.count - before.inference_stats.success.count == 1
+    assert after.inference_stats.compute_infer.ns > before.inference_stats.compute_infer.ns
+    assert after.last_inference >= before.last_inference > 0
+    assert {entry.name for entry in client.get_inference_statistics().model_stats} >= {"affine", "summed", "slow"}
+
+
 def test_index_lists_states_and_reasons(client: triton.InferenceServerClient) -> None:
     index = {entry.name: entry for entry in client.get_model_repository_index().models}
 
@@ -196,11 +228,13 @@ def test_models_are_unloaded_and_loaded_by_calls(running: Any, address_of: Any, 
         loaded = client.is_model_ready("affine")
         with pytest.raises(InferenceServerException) as unknown:
             client.load_model("unknown")
-        with pytest.raises(InferenceServerException, match="'config' is not supported"):
-            client.load_model("affine", config="{}")
+        client.load_model("affine", config='{"max_batch_size": 7}')
+        reconfigured = client.get_model_config("affine").config.max_batch_size
+        with pytest.raises(InferenceServerException, match="takes no files"):
+            client.load_model("affine", config="{}", files={"file:1/model.onnx": b"x"})
 
-    assert (unloaded, ready, loaded) == (False, True, True)
-    assert gone.value.status() in ("StatusCode.UNAVAILABLE", "StatusCode.NOT_FOUND")
+    assert (unloaded, ready, loaded, reconfigured) == (False, True, True, 7)
+    assert gone.value.status() == "StatusCode.NOT_FOUND"
     assert unknown.value.status() == "StatusCode.NOT_FOUND"
 
 

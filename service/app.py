@@ -24,6 +24,7 @@ from service.routes.openapi_security import secured
 from service.routes.protection import Protection, open_paths
 from service.security.exposure import may_be_managed
 from service.security.guard import Guard
+from service.security.tls import CertificateFiles
 from service.settings import Settings, listed
 from service.stopping import Stopping
 from service.watching import SETTLE_SECONDS, watch
@@ -53,7 +54,14 @@ def create_app(settings: Settings, *, grpc_address: Address | None = None, stopp
     allowed = lifecycle if managed else None
     stopping = stopping or Stopping()
     grpc_server = grpc_address and GrpcServer(
-        registry, statistics, allowed, grpc_address, max_message_size=settings.max_body_size, reflect=settings.grpc_reflection
+        registry,
+        statistics,
+        allowed,
+        grpc_address,
+        max_message_size=settings.max_body_size,
+        reflect=settings.grpc_reflection,
+        guard=guard,
+        certificates=CertificateFiles.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca),
     )
 
     @asynccontextmanager

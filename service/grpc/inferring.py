@@ -1,7 +1,7 @@
 """ModelInfer and ModelStreamInfer: a message into tensors, through the model, and back."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from time import perf_counter
 from typing import Final
 
@@ -25,10 +25,14 @@ _INFER_RESPONSE: Final = 2
 
 
 class Inference:
-    """The handlers over a registry. Once `stopping` is set, streams end after what they have taken."""
+    """The handlers over a registry. Once `stopping` is set, streams end after what they have taken.
 
-    def __init__(self, registry: Registry, *, stopping: asyncio.Event) -> None:
+    `admit` raises if one more message of a stream may not be answered.
+    """
+
+    def __init__(self, registry: Registry, *, stopping: asyncio.Event, admit: Callable[[Context], None] | None = None) -> None:
         self._registry = registry
+        self._admit = admit
         self._stopping = stopping
 
     def handlers(self) -> dict[str, grpc.RpcMethodHandler]:
@@ -57,9 +61,11 @@ class Inference:
 
         async def read() -> None:
             try:
+                admit = None  # the first message was admitted with the stream
                 async for body in requests:
                     await room.acquire()
-                    task = asyncio.create_task(self._streamed(body, context))
+                    task = asyncio.create_task(self._streamed(body, context, admit))
+                    admit = self._admit
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                     answers.put_nowait(task)
@@ -79,12 +85,14 @@ class Inference:
                 pending.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
-    async def _streamed(self, body: bytes, context: Context) -> bytes:
+    async def _streamed(self, body: bytes, context: Context, admit: Callable[[Context], None] | None) -> bytes:
         """Return the answer to one message of a stream; its errors are answers too, so that they end nothing but themselves."""
         identifier = ""
         try:
             envelope = inference.unpack(body)
             identifier = envelope.id
+            if admit is not None:
+                admit(context)
             pieces, _ = await self._answer(envelope, len(body), context.time_remaining())
         except Exception as error:  # noqa: BLE001 -- all become a message
             response = messages.StreamInferResponse(error_message=status.text_of(error), infer_response={"id": identifier})

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -17,9 +17,13 @@ from service.grpc.health import NAME as HEALTH
 from service.grpc.health import Health
 from service.grpc.inferring import Inference
 from service.grpc.management import Management
+from service.grpc.protection import Protection
+from service.grpc.tls import server_credentials
 from service.lifecycle import Lifecycle
 from service.observability.statistics import Statistics
 from service.registry import Registry
+from service.security.guard import Guard
+from service.security.tls import CertificateFiles
 from service.stopping import Stopping
 
 logger = logging.getLogger("axon.grpc")
@@ -36,7 +40,7 @@ _KEEPALIVE: Final = (
 class GrpcServer:
     """The server over a registry. Without a lifecycle, loading and unloading are refused; sizes are in bytes.
 
-    `interceptors` stand before every call; with `credentials` the server speaks TLS.
+    A `guard` asks every call for its key; with `certificates` it speaks TLS. Raises ConfigurationError if they are unusable.
     """
 
     def __init__(
@@ -48,16 +52,16 @@ class GrpcServer:
         *,
         max_message_size: int,
         reflect: bool = False,
-        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
-        credentials: grpc.ServerCredentials | None = None,
+        guard: Guard | None = None,
+        certificates: CertificateFiles | None = None,
     ) -> None:
         self._registry = registry
         self._management = Management(registry, statistics, lifecycle)
         self._address = address
         self._max_message_size = max_message_size
         self._reflect = reflect
-        self._interceptors = interceptors
-        self._credentials = credentials
+        self._protection = None if guard is None else Protection(guard)
+        self._credentials = None if certificates is None else server_credentials(certificates)
 
     @asynccontextmanager
     async def running(self, stopping: Stopping, *, patience: float) -> AsyncIterator[None]:
@@ -89,7 +93,7 @@ class GrpcServer:
 
     def _made(self, health: Health, stopping: asyncio.Event) -> Any:  # noqa: ANN401 -- grpc has no types
         server = grpc.aio.server(
-            interceptors=self._interceptors,
+            interceptors=() if self._protection is None else (self._protection,),
             options=(
                 ("grpc.so_reuseport", int(self._address.shared)),
                 ("grpc.max_receive_message_length", self._max_message_size),
@@ -97,7 +101,8 @@ class GrpcServer:
                 *_KEEPALIVE,
             ),
         )
-        methods = Inference(self._registry, stopping=stopping).handlers() | self._management.handlers()
+        admit = None if self._protection is None else self._protection.admit_message
+        methods = Inference(self._registry, stopping=stopping, admit=admit).handlers() | self._management.handlers()
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(messages.SERVICE, methods), health.handler()),
         )

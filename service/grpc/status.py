@@ -5,7 +5,7 @@ from typing import Any, Final, NoReturn
 
 import grpc
 
-from service.errors import AxonError, Unavailable
+from service.errors import AxonError
 
 logger = logging.getLogger("axon.grpc")
 
@@ -51,7 +51,8 @@ def trailers_of(error: Exception) -> Metadata:
     """Return the error's kind, and when to try again: in gRPC's own way, which its retry policies follow, and in HTTP's."""
     if not isinstance(error, AxonError):
         return (("error-code", AxonError.code),)
-    again = ((("grpc-retry-pushback-ms"), str(error.retry_after * 1000)),) if isinstance(error, Unavailable) else ()
+    seconds = error.headers.get("retry-after")
+    again = () if seconds is None else (("grpc-retry-pushback-ms", f"{seconds}000"),)
     return (("error-code", error.code), *again, *error.headers.items())
 
 

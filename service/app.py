@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from litestar import Litestar
 from litestar.types import ASGIApp
 
 from service import __version__
+from service.grpc.address import Address
+from service.grpc.server import GrpcServer
 from service.lifecycle import Lifecycle
 from service.observability.combined import Combined
 from service.observability.metrics import Metrics
@@ -22,14 +24,17 @@ from service.routes.openapi_security import secured
 from service.routes.protection import Protection, open_paths
 from service.security.exposure import may_be_managed
 from service.security.guard import Guard
+from service.security.tls import CertificateFiles
 from service.settings import Settings, listed
+from service.stopping import Stopping
 from service.watching import SETTLE_SECONDS, watch
 
 
-def create_app(settings: Settings) -> Litestar:
+def create_app(settings: Settings, *, grpc_address: Address | None = None, stopping: Stopping | None = None) -> Litestar:
     """Build the application. Its life: load, warm up, ready; at the end finish what was accepted, unload.
 
-    It answers from the first moment on: live while models load, ready once the repository is loaded and a model serves.
+    With `grpc_address` it serves gRPC there as well, until `stopping` begins or the life ends. It answers from the first moment on:
+    live while models load, ready once the repository is loaded and a model serves.
     """
     measured = Metrics(server_version=__version__)
     statistics = Statistics()
@@ -46,6 +51,18 @@ def create_app(settings: Settings) -> Litestar:
     guard = None if settings.api_keys is None else Guard(settings.api_keys, observer=measured)
     opened = open_paths(open_metrics=settings.open_metrics)
     managed = settings.model_control == "explicit" and may_be_managed(settings.host, keys=guard is not None)
+    allowed = lifecycle if managed else None
+    stopping = stopping or Stopping()
+    grpc_server = grpc_address and GrpcServer(
+        registry,
+        statistics,
+        allowed,
+        grpc_address,
+        max_message_size=settings.max_body_size,
+        reflect=settings.grpc_reflection,
+        guard=guard,
+        certificates=CertificateFiles.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca),
+    )
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -54,7 +71,8 @@ def create_app(settings: Settings) -> Litestar:
         else:
             keeping = asyncio.create_task(lifecycle.load_all())
         try:
-            yield
+            async with grpc_server.running(stopping, patience=settings.shutdown_timeout) if grpc_server else nullcontext():
+                yield
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
@@ -66,7 +84,7 @@ def create_app(settings: Settings) -> Litestar:
                 registry, statistics, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size
             ).handler(),
             *health.handlers(registry),
-            *repository.handlers(registry, lifecycle if managed else None),
+            *repository.handlers(registry, allowed),
             *metrics.handlers(measured),
             *documentation.handlers(),
             *openapi.handlers(registry, complete=None if guard is None else secured(opened)),

@@ -63,12 +63,14 @@ def axon() -> None:
 @click.argument("repository", required=False, type=click.Path(path_type=Path))
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="TCP port; 0 takes a free one.  [default: 8000]")
+@click.option("--grpc/--no-grpc", default=None, help="Serve gRPC beside HTTP.  [default: grpc]")
+@click.option("--grpc-port", type=int, help="TCP port of gRPC; 0 takes a free one.  [default: 8001]")
 @click.option("--model-name", help="Name of the model if REPOSITORY is a single one.")
 @click.option("--provider", help="Execution provider of onnxruntime.  [default: auto]")
 @click.option("--model-control", help="static, watch or explicit.  [default: static]")
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 def serve(**overrides: Any) -> None:  # noqa: ANN401 -- the options, as they are
-    """Serve the models of REPOSITORY (default: models) over HTTP.
+    """Serve the models of REPOSITORY (default: models) over HTTP and gRPC.
 
     Every option can also stand in axon.toml or in the environment, as AXON_PORT for example.
     """

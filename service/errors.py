@@ -7,7 +7,8 @@ AxonError
 │   └── InvalidName             a model or version name that cannot exist
 ├── Unauthenticated 401         no API key, or one that is not valid, with WWW-Authenticate
 ├── Forbidden 403                not allowed on this server
-│   └── PermissionDenied        not allowed for this API key
+│   ├── PermissionDenied        not allowed for this API key
+│   └── ModelControlOff         models are not loaded and unloaded by calls
 ├── NotFound 404
 │   ├── ModelNotFound
 │   ├── ModelUnloaded           it was taken down by a call
@@ -125,6 +126,15 @@ class PermissionDenied(Forbidden):
     def headers(self) -> dict[str, str]:
         """RFC 6750 3.1: what the key lacks."""
         return {"www-authenticate": f'Bearer realm="axon", error="insufficient_scope", scope="{self.needed}"'}
+
+
+class ModelControlOff(Forbidden):
+    """The server loads and unloads models, but not when it is called."""
+
+    code = "model_control_off"
+
+    def __init__(self) -> None:
+        super().__init__("Loading and unloading by calls is off. It needs --model-control explicit and, beyond loopback, API keys.")
 
 
 class NotFound(AxonError):

@@ -1,6 +1,7 @@
 """The models in memory: which versions there are, in which state, and which one answers a request."""
 
 import re
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
@@ -47,6 +48,7 @@ class Registry:
     def __init__(self) -> None:
         self._models: dict[str, _Model] = {}
         self._complete = False
+        self._subscribers: list[Callable[[], None]] = []
 
     @property
     def ready(self) -> bool:
@@ -108,9 +110,15 @@ class Registry:
         """List the models that are known, serving or not."""
         return list(self._models)
 
+    def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
+        """Call `notify` after every change, until the function that this returns is called."""
+        self._subscribers.append(notify)
+        return lambda: self._subscribers.remove(notify)
+
     def set_complete(self, *, complete: bool) -> None:
         """Say whether the models of the start are all in; before that, and while shutting down, the server is not ready."""
         self._complete = complete
+        self._changed()
 
     def set_status(self, status: VersionStatus) -> None:
         """Note the state of a version, making the model known."""
@@ -118,12 +126,14 @@ class Registry:
         if status.version:
             statuses.pop("", None)
         statuses[status.version] = status
+        self._changed()
 
     def configure(self, name: str, *, labels: dict[str, int], required: bool) -> None:
         """Set what model.toml says of a model."""
         model = self._models.setdefault(name, _Model())
         model.labels = labels
         model.required = required
+        self._changed()
 
     def admit(self, served: ServedModel) -> ServedModel | None:
         """Let a version answer requests; return what served under its number before."""
@@ -132,6 +142,7 @@ class Registry:
         model.serving[served.version] = served
         model.newest = model.serving[max(model.serving)]
         model.unloaded = False
+        self._changed()
         return before
 
     def withdraw(self, name: str, version: int) -> ServedModel:
@@ -139,11 +150,13 @@ class Registry:
         model = self._models[name]
         served = model.serving.pop(version)
         model.newest = model.serving[max(model.serving)] if model.serving else None
+        self._changed()
         return served
 
     def set_unloaded(self, name: str) -> None:
         """Note that a model was taken down by a call: it is as if unknown, and no reason not to be ready."""
         self._models[name].unloaded = True
+        self._changed()
 
     def forget_version(self, name: str, version: str) -> None:
         """Drop the status of a version that is gone."""
@@ -152,6 +165,11 @@ class Registry:
     def forget(self, name: str) -> None:
         """Drop a model that is gone; none of its versions may serve."""
         del self._models[name]
+        self._changed()
+
+    def _changed(self) -> None:
+        for notify in self._subscribers:
+            notify()
 
     @staticmethod
     def _not_ready(name: str, model: _Model) -> ModelNotReady:

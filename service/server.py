@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import uvicorn
 import uvloop
@@ -15,12 +15,14 @@ import uvloop
 from service import __version__
 from service.app import create_app
 from service.errors import ConfigurationError
+from service.grpc.address import Address, reserved
 from service.http_protocol import HttpProtocol
 from service.inference import providers
 from service.offload import THREAD_PREFIX
 from service.security import exposure
 from service.security.tls import CertificateFiles, RenewingContext
 from service.settings import Settings
+from service.stopping import Stopping
 
 logger = logging.getLogger("axon.server")
 _BACKLOG = 2048
@@ -35,10 +37,11 @@ def serve(settings: Settings) -> None:
         raise ConfigurationError(f"The model repository {settings.repository} is not a directory. Name one: axon serve DIRECTORY.")
     providers.resolve(settings.provider)
     context = _tls_context(settings)
-    with _listening(settings.host, settings.port) as listener:
+    stopping = Stopping()
+    with _listening(settings.host, settings.port) as listener, _grpc_address(settings) as grpc_address:
         host, port = listener.getsockname()[:2]
         config = uvicorn.Config(
-            create_app(settings),
+            create_app(settings, grpc_address=grpc_address, stopping=stopping),
             http=HttpProtocol,
             ws="none",
             lifespan="on",
@@ -52,7 +55,7 @@ def serve(settings: Settings) -> None:
         scheme = "http" if context is None else "https"
         logger.info("Axon %s listens on %s://%s:%d", __version__, scheme, f"[{host}]" if ":" in host else host, port)
         _warn_of_exposure(settings)
-        uvloop.run(_Server(config).serve(sockets=[listener]))
+        uvloop.run(_Server(config, stopping).serve(sockets=[listener]))
     logger.info("stopped")
     if any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate()):
         logging.shutdown()
@@ -75,7 +78,14 @@ def _warn_of_exposure(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn raises the signals that stopped it once more at its end; here they have been dealt with by then."""
+    """uvicorn raises the signals that stopped it once more at its end; here they have been dealt with by then.
+
+    Tells `stopping` at once, and when it is hurried.
+    """
+
+    def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
+        super().__init__(config)
+        self._stopping = stopping
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -86,8 +96,17 @@ class _Server(uvicorn.Server):
 
     def _stop(self) -> None:
         """Finish what is in flight; told a second time, do not wait for it."""
-        self.force_exit = self.should_exit
+        if self.should_exit:
+            self.force_exit = True
+            self._stopping.hurried.set()
         self.should_exit = True
+        self._stopping.begun.set()
+
+
+def _grpc_address(settings: Settings) -> AbstractContextManager[Address | None]:
+    if not settings.grpc:
+        return nullcontext()
+    return reserved(settings.host, settings.grpc_port, http_port=settings.port)
 
 
 @contextmanager

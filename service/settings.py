@@ -25,6 +25,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model_name: name of the model if the repository is a single one (a bare model.onnx).
     host: address to listen on; loopback unless set otherwise.
     port: TCP port; 0 takes a free one.
+    grpc: whether to serve gRPC beside HTTP.
+    grpc_port: TCP port of gRPC; 0 takes a free one. Unset: 8001, or a free one if `port` is 0; if it is taken, only HTTP is served.
+    grpc_reflection: whether gRPC clients may ask which services and messages there are.
     provider: execution provider of onnxruntime, or `auto`.
     model_control: what changes models after the start: `static` nothing, `watch` the repository, `explicit` load and unload calls.
     watch_interval: how often a watched repository is looked at where file-system events do not come, in seconds.
@@ -44,6 +47,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model_name: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
+    grpc: bool = True
+    grpc_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
+    grpc_reflection: bool = False
     provider: str = "auto"
     model_control: ModelControl = "static"
     watch_interval: Annotated[float, msgspec.Meta(gt=0)] = 5.0

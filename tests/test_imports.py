@@ -61,6 +61,25 @@ def importers(*packages: str) -> set[str]:
         pytest.param(["prometheus_client"], {"service.observability.metrics"}, id="prometheus_client"),
         pytest.param(["uvicorn", "uvloop"], {"service.server", "service.http_protocol"}, id="the ASGI server"),
         pytest.param(["simdjson"], {"service.protocols.json_tensors", "service.protocols.open_inference"}, id="simdjson"),
+        pytest.param(
+            ["grpc", "grpc_health", "grpc_reflection", "google.protobuf"],
+            {
+                f"service.grpc.{module}"
+                for module in (
+                    "address",
+                    "calls",
+                    "health",
+                    "inferring",
+                    "management",
+                    "messages",
+                    "protection",
+                    "server",
+                    "status",
+                    "tls",
+                )
+            },
+            id="gRPC",
+        ),
         pytest.param(["httpx"], {"service.client"}, id="the HTTP client"),
         pytest.param(
             ["PIL"], {"service.client", "training.datasets.cifar10", "training.datasets.image_folder"}, id="reading pictures"
@@ -109,6 +128,19 @@ MAY_IMPORT = {
         "service.request_context",
         "service.security",
     ),
+    "service.grpc": (
+        "service.repository",
+        "service.inference",
+        "service.registry",
+        "service.protocols",
+        "service.observability.statistics",
+        "service.lifecycle",
+        "service.offload",
+        "service.request_context",
+        "service.security",
+        "service.stopping",
+    ),
+    "service.stopping": (),
     "service.lifecycle": ("service.repository", "service.inference", "service.registry", "service.offload", "service.transitions"),
     "service.transitions": ("service.inference", "service.registry", "service.offload"),
     "service.offload": (),

@@ -44,7 +44,22 @@ def model_configuration(model: ServedModel) -> dict[str, Any]:
     return found
 
 
-def configuration_override(text: str, name: str, current: Mapping[str, Any]) -> dict[str, Any]:
+def load_override(parameters: Mapping[str, Any], name: str, serving: ServedModel | None) -> dict[str, Any] | None:
+    """Return what the parameters of a load call set, in the words of model.toml; None if nothing. Raises InvalidRequest."""
+    for key in parameters:
+        if key.startswith("file:"):
+            raise InvalidRequest(f"'{shown(key)}': this server takes no files. Put them into the model repository.")
+        if key != "config":
+            raise InvalidRequest(f"The parameter '{shown(key)}' is not known. A load call takes 'config'.")
+    if "config" not in parameters:
+        return None
+    text = parameters["config"]
+    if not isinstance(text, str):
+        raise InvalidRequest("The parameter 'config' must be a string, the JSON of a model configuration.")
+    return _override(text, name, model_configuration(serving) if serving else {})
+
+
+def _override(text: str, name: str, current: Mapping[str, Any]) -> dict[str, Any]:
     """Turn a configuration as a load call gives it, JSON in a string, into the words of model.toml.
 
     What is as in the `current` configuration object, empty if the model does not serve, changes nothing and is accepted.

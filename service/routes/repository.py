@@ -7,9 +7,9 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from service.errors import Forbidden, InvalidRequest, MalformedBody, shown
+from service.errors import MalformedBody, ModelControlOff
 from service.lifecycle import Lifecycle
-from service.protocols.model_configuration import configuration_override, model_configuration
+from service.protocols.model_configuration import load_override
 from service.registry import Registry, State, VersionStatus
 
 INDEX_PATH = "/v2/repository/index"
@@ -44,7 +44,8 @@ def handlers(registry: Registry, lifecycle: Lifecycle | None) -> list[HTTPRouteH
     async def load(model_name: FromPath[str], request: Request[Any, Any, Any]) -> dict[str, str | bool]:
         allowed = _allowed(lifecycle)
         parameters = _decode(await request.body(), LoadRequest, '{"parameters": {"config": "..."}}').parameters
-        await allowed.load(model_name, _override(parameters, model_name, registry))
+        serving = registry.get(model_name) if registry.versions(model_name) else None
+        await allowed.load(model_name, load_override(parameters, model_name, serving))
         return {"name": model_name, "load": True}
 
     @post(UNLOAD_PATH, status_code=200)
@@ -59,25 +60,8 @@ def handlers(registry: Registry, lifecycle: Lifecycle | None) -> list[HTTPRouteH
 
 def _allowed(lifecycle: Lifecycle | None) -> Lifecycle:
     if lifecycle is None:
-        raise Forbidden("Loading and unloading by calls is off. It needs --model-control explicit and, beyond loopback, API keys.")
+        raise ModelControlOff
     return lifecycle
-
-
-def _override(parameters: dict[str, str | bool | int | float], name: str, registry: Registry) -> dict[str, Any] | None:
-    """Return what a load call sets, in the words of model.toml."""
-    for key in parameters:
-        if key.startswith("file:"):
-            raise InvalidRequest(f"'{shown(key)}': this server takes no files. Put them into the model repository.")
-        if key != "config":
-            raise InvalidRequest(f"The parameter '{shown(key)}' is not known. A load call takes 'config'.")
-    if "config" not in parameters:
-        return None
-    text = parameters["config"]
-    if not isinstance(text, str):
-        raise InvalidRequest("The parameter 'config' must be a string, the JSON of a model configuration.")
-    serving = registry.versions(name)
-    current = model_configuration(registry.get(name)) if serving else {}
-    return configuration_override(text, name, current)
 
 
 def _decode(body: bytes, kind: type[Kind], example: str) -> Kind:

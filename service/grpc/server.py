@@ -1,0 +1,119 @@
+"""The gRPC server's life: it listens, answers, and ends after what it has accepted."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection
+
+from service.errors import ConfigurationError
+from service.grpc import messages
+from service.grpc.address import Address
+from service.grpc.health import NAME as HEALTH
+from service.grpc.health import Health
+from service.grpc.inferring import Inference
+from service.grpc.management import Management
+from service.grpc.protection import Protection
+from service.grpc.tls import server_credentials
+from service.lifecycle import Lifecycle
+from service.observability.statistics import Statistics
+from service.registry import Registry
+from service.security.guard import Guard
+from service.security.tls import CertificateFiles
+from service.stopping import Stopping
+
+logger = logging.getLogger("axon.grpc")
+
+_KEEPALIVE: Final = (
+    ("grpc.keepalive_time_ms", 120_000),  # asks a silent client whether it is still there
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # clients may ask this often; by default once in five minutes
+    ("grpc.http2.max_ping_strikes", 2),
+)
+
+
+class GrpcServer:
+    """The server over a registry. Without a lifecycle, loading and unloading are refused; sizes are in bytes.
+
+    A `guard` asks every call for its key; with `certificates` it speaks TLS. Raises ConfigurationError if they are unusable.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        statistics: Statistics,
+        lifecycle: Lifecycle | None,
+        address: Address,
+        *,
+        max_message_size: int,
+        reflect: bool = False,
+        guard: Guard | None = None,
+        certificates: CertificateFiles | None = None,
+    ) -> None:
+        self._registry = registry
+        self._management = Management(registry, statistics, lifecycle)
+        self._address = address
+        self._max_message_size = max_message_size
+        self._reflect = reflect
+        self._protection = None if guard is None else Protection(guard)
+        self._credentials = None if certificates is None else server_credentials(certificates)
+
+    @asynccontextmanager
+    async def running(self, stopping: Stopping, *, patience: float) -> AsyncIterator[None]:
+        """Serve until the end begins or the block ends; then finish what is in flight, for `patience` seconds or until hurried.
+
+        The block is left when the last call is over. Raises ConfigurationError if the address cannot be listened on.
+        """
+        health = Health(self._registry)
+        server = self._made(health, stopping.begun)
+        await server.start()
+        logger.info("gRPC listens on %s", self._address)
+
+        async def stop() -> None:
+            await stopping.begun.wait()
+            health.stop()
+            await server.stop(patience)
+
+        async def hurry() -> None:
+            await stopping.hurried.wait()
+            await server.stop(None)
+
+        ending, hurrying = asyncio.create_task(stop()), asyncio.create_task(hurry())
+        try:
+            yield
+        finally:
+            stopping.begun.set()
+            await ending
+            hurrying.cancel()
+
+    def _made(self, health: Health, stopping: asyncio.Event) -> Any:  # noqa: ANN401 -- grpc has no types
+        server = grpc.aio.server(
+            interceptors=() if self._protection is None else (self._protection,),
+            options=(
+                ("grpc.so_reuseport", int(self._address.shared)),
+                ("grpc.max_receive_message_length", self._max_message_size),
+                ("grpc.max_send_message_length", -1),
+                *_KEEPALIVE,
+            ),
+        )
+        admit = None if self._protection is None else self._protection.admit_message
+        methods = Inference(self._registry, stopping=stopping, admit=admit).handlers() | self._management.handlers()
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(messages.SERVICE, methods), health.handler()),
+        )
+        if self._reflect:
+            messages.POOL.AddSerializedFile(health_pb2.DESCRIPTOR.serialized_pb)
+            reflection.enable_server_reflection((messages.SERVICE, HEALTH, reflection.SERVICE_NAME), server, pool=messages.POOL)
+        try:
+            if self._credentials is None:
+                server.add_insecure_port(str(self._address))
+            else:
+                server.add_secure_port(str(self._address), self._credentials)
+        except RuntimeError as error:
+            raise ConfigurationError(f"Cannot listen on {self._address} for gRPC: {error}.") from error
+        return server

@@ -1,0 +1,190 @@
+"""Callers who leave, deadlines that pass, and a server that stops."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tritonclient.grpc import service_pb2
+
+Code = grpc.StatusCode
+DEADLINE = 60.0
+
+
+@pytest.fixture
+def slow(running: Any, save: Any, graphs: Any, tmp_path: Path) -> Iterator[Any]:
+    """Run a server whose only model takes about a tenth of a second a row, one row at a time."""
+    save(graphs.slow(), tmp_path / "slow" / "1")
+    (tmp_path / "slow" / "model.toml").write_text("[batching]\nmax_batch_size = 1\n")
+    with running(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def one_row(request_of: Callable[..., Any]) -> Any:
+    return request_of("slow", ("x", "FP32", np.ones((1, 4), np.float32)))
+
+
+def rows(count: int, request_of: Callable[..., Any]) -> Any:
+    return request_of("slow", ("x", "FP32", np.ones((count, 4), np.float32)))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_cancelled_call_leaves_the_queue(slow: Any, stub_of: Any, request_of: Callable[..., Any], one_row: Any) -> None:
+    stub = stub_of(slow)
+    call = stub.calls.ModelInfer.future(rows(400, request_of), timeout=DEADLINE)
+    until(lambda: slow.metric("axon_inference_pending_rows", model="slow") > 100)
+
+    call.cancel()
+
+    until(lambda: slow.metric("axon_inference_pending_rows", model="slow") == 0)
+    assert slow.metric("axon_inference_requests_total", model="slow", outcome="cancelled") == 1
+    assert stub.infer(one_row).outputs[0].shape == [1, 4]
+
+
+def test_call_whose_connection_breaks_leaves_the_queue(slow: Any, stub_of: Any, request_of: Callable[..., Any]) -> None:
+    stub = stub_of(slow)
+    call = stub.calls.ModelInfer.future(rows(400, request_of), timeout=DEADLINE)
+    until(lambda: slow.metric("axon_inference_pending_rows", model="slow") > 100)
+
+    stub.channel.close()
+
+    until(lambda: slow.metric("axon_inference_pending_rows", model="slow") == 0)
+    assert call.code() is Code.CANCELLED
+
+
+def test_broken_stream_takes_its_requests_out_of_the_queue(slow: Any, stub_of: Any, request_of: Callable[..., Any]) -> None:
+    call = stub_of(slow).calls.ModelStreamInfer(iter([rows(200, request_of)] * 3), timeout=DEADLINE)
+    until(lambda: slow.metric("axon_inference_pending_rows", model="slow") > 300)
+
+    call.cancel()
+
+    until(lambda: slow.metric("axon_inference_pending_rows", model="slow") == 0)
+
+
+def test_deadline_that_cannot_be_kept_is_refused_at_once(
+    slow: Any, stub_of: Any, request_of: Callable[..., Any], one_row: Any
+) -> None:
+    stub = stub_of(slow)
+    for _ in range(3):
+        stub.infer(one_row)  # now the time of a run is known
+    started = time.monotonic()
+
+    error = stub.refusal(rows(4000, request_of), timeout=2.0)
+
+    assert error.code() is Code.DEADLINE_EXCEEDED
+    assert "needs at least" in error.details()
+    assert time.monotonic() - started < 1.5
+
+
+def test_deadline_that_passes_frees_the_queue(slow: Any, stub_of: Any, request_of: Callable[..., Any]) -> None:
+    error = stub_of(slow).refusal(rows(400, request_of), timeout=0.3)
+
+    assert error.code() is Code.DEADLINE_EXCEEDED
+    until(lambda: slow.metric("axon_inference_pending_rows", model="slow") == 0)
+
+
+def test_shorter_of_deadline_and_timeout_holds(slow: Any, stub_of: Any, one_row: Any) -> None:
+    one_row.parameters["timeout"].int64_param = 1
+
+    assert stub_of(slow).refusal(one_row, timeout=DEADLINE).code() is Code.DEADLINE_EXCEEDED
+
+
+def test_stop_says_so_at_once_and_finishes_what_was_accepted(slow: Any, stub_of: Any, request_of: Callable[..., Any]) -> None:
+    stub = stub_of(slow)
+    watch = health_pb2_grpc.HealthStub(stub.channel).Watch(health_pb2.HealthCheckRequest(), timeout=DEADLINE)
+    states = [next(watch).status]
+    call = stub.calls.ModelInfer.future(rows(20, request_of), timeout=DEADLINE)
+    until(lambda: slow.metric("axon_inference_pending_rows", model="slow") > 0)
+
+    slow.process.send_signal(signal.SIGTERM)
+    states += [answer.status for answer in watch]
+    watched_until = time.monotonic()
+    done_before = call.done()
+    answer = call.result()
+
+    assert states == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+    assert not done_before
+    assert list(answer.outputs[0].shape) == [20, 4]
+    assert time.monotonic() > watched_until
+    assert slow.ended() == 0
+    assert "Traceback" not in slow.log
+
+
+def test_stop_ends_open_streams_after_what_they_sent(slow: Any, stub_of: Any, request_of: Callable[..., Any]) -> None:
+    never = iter(lambda: time.sleep(DEADLINE), 1)
+
+    def messages() -> Iterator[Any]:
+        yield rows(20, request_of)
+        yield from never
+
+    call = stub_of(slow).calls.ModelStreamInfer(messages(), timeout=DEADLINE)
+    until(lambda: slow.metric("axon_inference_pending_rows", model="slow") > 0)
+
+    slow.process.send_signal(signal.SIGTERM)
+    answers = list(call)
+
+    assert [list(answer.infer_response.outputs[0].shape) for answer in answers] == [[20, 4]]
+    assert slow.ended() == 0
+
+
+def test_calls_that_take_too_long_are_cut_off_at_the_stop(
+    running: Any, stub_of: Any, save: Any, graphs: Any, tmp_path: Path, request_of: Callable[..., Any]
+) -> None:
+    save(graphs.slow(), tmp_path / "slow" / "1")
+    (tmp_path / "slow" / "model.toml").write_text("[batching]\nmax_batch_size = 1\n")
+    with running(tmp_path, AXON_SHUTDOWN_TIMEOUT="1") as server:
+        call = stub_of(server).calls.ModelInfer.future(rows(4000, request_of), timeout=DEADLINE)
+        until(lambda: server.metric("axon_inference_pending_rows", model="slow") > 0)
+        started = time.monotonic()
+
+        status = server.stop()
+
+        assert call.code() in (Code.UNAVAILABLE, Code.CANCELLED)
+        assert status == 0
+        assert time.monotonic() - started < 10
+        assert "Traceback" not in server.log
+
+
+def test_second_signal_hurries(slow: Any, stub_of: Any, request_of: Callable[..., Any]) -> None:
+    call = stub_of(slow).calls.ModelInfer.future(rows(4000, request_of), timeout=DEADLINE)
+    until(lambda: slow.metric("axon_inference_pending_rows", model="slow") > 0)
+    started = time.monotonic()
+
+    slow.process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    slow.process.send_signal(signal.SIGTERM)
+
+    assert slow.ended() == 0
+    assert time.monotonic() - started < 10
+    assert call.code() is not Code.OK
+
+
+def test_messages_of_a_stream_share_runs(server: Any, stub: Any, request_of: Callable[..., Any]) -> None:
+    before = server.metric("axon_inference_runs_total", model="slow")
+    request = request_of("slow", ("x", "FP32", np.ones((1, 4), np.float32)))
+
+    answers = list(stub.calls.ModelStreamInfer(iter([request] * 40), timeout=DEADLINE))
+
+    assert len(answers) == 40
+    assert all(answer.error_message == "" for answer in answers)
+    assert server.metric("axon_inference_runs_total", model="slow") - before < 20
+
+
+def test_malformed_message_of_a_stream_is_answered_in_it(stub: Any) -> None:
+    stream = stub.channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+
+    (answer,) = stream(iter([b"\xffgarbage"]), timeout=DEADLINE)
+
+    assert "cannot be read" in service_pb2.ModelStreamInferResponse.FromString(answer).error_message

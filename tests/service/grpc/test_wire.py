@@ -1,0 +1,87 @@
+"""Large tensors are taken out of messages, and put into them, as protobuf would."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.grpc import messages, wire
+
+RAW_INPUTS, RAW_OUTPUTS = 7, 6
+requests = st.builds(
+    messages.InferRequest,
+    model_name=st.text(max_size=5),
+    id=st.text(max_size=200),
+    inputs=st.lists(
+        st.builds(dict, name=st.text(max_size=3), shape=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3)), max_size=3
+    ),
+    raw_input_contents=st.lists(st.binary(max_size=300), max_size=4),
+)
+
+
+@given(request=requests)
+def test_raw_tensors_are_what_protobuf_reads_and_the_rest_is_the_request_without_them(request: messages.Message) -> None:
+    rest, values = wire.split(request.SerializeToString(), RAW_INPUTS)
+
+    assert [bytes(value) for value in values] == list(request.raw_input_contents)
+    del request.raw_input_contents[:]
+    assert messages.InferRequest.FromString(rest) == request
+
+
+@given(values=st.lists(st.binary(max_size=300), max_size=4), name=st.text(max_size=5))
+def test_raw_tensors_put_behind_a_message_are_read_from_it(values: list[bytes], name: str) -> None:
+    head = messages.InferResponse(model_name=name).SerializeToString()
+
+    message = b"".join(wire.joined(head, RAW_OUTPUTS, values))
+
+    assert messages.InferResponse.FromString(message) == messages.InferResponse(model_name=name, raw_output_contents=values)
+
+
+def test_message_in_a_message_is_read_from_it() -> None:
+    inner = messages.InferResponse(id="7", raw_output_contents=[bytes(1000)])
+
+    message = b"".join(wire.embedded(2, [inner.SerializeToString()]))
+
+    assert messages.StreamInferResponse.FromString(message).infer_response == inner
+
+
+@given(body=st.binary(max_size=60))
+def test_any_bytes_are_split_without_loss(body: bytes) -> None:
+    """What cannot be read is left to the parser; nothing is invented, and nothing of it is dropped."""
+    rest, values = wire.split(body, RAW_INPUTS)
+
+    taken = sum(len(wire.header(RAW_INPUTS, len(value))) + len(value) for value in values)
+    assert len(rest) + taken <= len(body)
+    assert values or rest == body
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        pytest.param(b"\x3a\x05ab", id="a value that is cut off"),
+        pytest.param(b"\x3a", id="a tag without a size"),
+        pytest.param(b"\x80" * 11, id="a number without an end"),
+        pytest.param(b"\x43\x44", id="a group"),
+    ],
+)
+def test_what_cannot_be_stepped_over_stays_in_the_message(tail: bytes) -> None:
+    rest, values = wire.split(b"\x3a\x02ab" + tail, RAW_INPUTS)
+
+    assert [bytes(value) for value in values] == [b"ab"]
+    assert rest == tail
+
+
+def test_values_of_all_wire_types_are_stepped_over() -> None:
+    others = b"\xc0\x01\x96\x01" + b"\xc1\x01" + bytes(8) + b"\xc5\x01" + bytes(4) + b"\xc2\x01\x01z"
+
+    rest, values = wire.split(others + b"\x3a\x02ab" + others, RAW_INPUTS)
+
+    assert rest == others * 2
+    assert [bytes(value) for value in values] == [b"ab"]
+
+
+def test_raw_tensors_are_views() -> None:
+    body = messages.InferRequest(raw_input_contents=[b"abcd"]).SerializeToString()
+
+    _, (value,) = wire.split(body, RAW_INPUTS)
+
+    assert value.obj is body

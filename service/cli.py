@@ -68,6 +68,10 @@ def axon() -> None:
 @click.option("--model-name", help="Name of the model if REPOSITORY is a single one.")
 @click.option("--provider", help="Execution provider of onnxruntime.  [default: auto]")
 @click.option("--model-control", help="static, watch or explicit.  [default: static]")
+@click.option("--api-keys", type=click.Path(path_type=Path), help="File of API keys; see axon keys.  [default: no keys]")
+@click.option("--tls-certificate", type=click.Path(path_type=Path), help="Certificate in PEM.  [default: no TLS]")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key in PEM.")
+@click.option("--tls-client-ca", type=click.Path(path_type=Path), help="Authority in PEM whose clients alone may connect.")
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 def serve(**overrides: Any) -> None:  # noqa: ANN401 -- the options, as they are
     """Serve the models of REPOSITORY (default: models) over HTTP and gRPC.

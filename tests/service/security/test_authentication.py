@@ -348,8 +348,7 @@ def test_exposed_server_with_keys_is_managed_by_them(
     running: Callable[..., AbstractContextManager[Any]], repository: Path, keys_path: Path, add_key: Callable[..., str]
 ) -> None:
     headers = {"X-API-Key": add_key(keys_path, "ops", "manage")}
-    options = ("--host", EXPOSED, "--model-control", "explicit")
-    with running(repository, *options, AXON_API_KEYS=str(keys_path)) as server:
+    with running(repository, "--host", EXPOSED, "--model-control", "explicit", "--api-keys", str(keys_path)) as server:
         url = server.url + "/v2/repository/models/affine/load"
 
         assert server.http.post(url, headers=headers, timeout=DEADLINE).status_code == 200

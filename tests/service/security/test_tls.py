@@ -32,8 +32,8 @@ def tls_server(
     running: Callable[..., AbstractContextManager[Any]], repository: Path, server_certificate: Any, authority: Any
 ) -> Iterator[Any]:
     """Run a server that speaks TLS."""
-    environ = {"AXON_TLS_CERTIFICATE": str(server_certificate.certificate), "AXON_TLS_KEY": str(server_certificate.key)}
-    with running(repository, "--log-level", "debug", **environ) as server:
+    options = ("--tls-certificate", str(server_certificate.certificate), "--tls-key", str(server_certificate.key))
+    with running(repository, "--log-level", "debug", *options) as server:
         server.http.verify = str(authority.own.certificate)
         yield server
 

@@ -176,11 +176,11 @@ def test_two_callers_have_rates_of_their_own(guarded: Guarded, good_request: Any
     assert [answer.status_code for answer in slow] == [200, 200, 429, 429]
     assert {answer.status_code for answer in fast} == {200}
     assert slow[2].json()["code"] == "rate_limited"
-    assert 18 <= int(slow[2].headers["retry-after"]) <= 20
+    assert 10 <= int(slow[2].headers["retry-after"]) <= 20
 
 
 def test_caller_who_waits_as_told_is_served(guarded: Guarded, add_key: Callable[..., str], good_request: Any) -> None:
-    key = add_key(guarded.path, "patient", "infer", rate=2.0, burst=1)
+    key = add_key(guarded.path, "patient", "infer", rate=0.5, burst=1)
     time.sleep(1.1)  # the guard looks at its file once a second
     statuses = []
     for _ in range(2):

@@ -44,6 +44,8 @@ def serve(settings: Settings) -> None:
     providers.resolve(settings.provider)
     context = _tls_context(settings)
     with _listeners(settings, scheme="http" if context is None else "https") as listeners, _grpc_address(settings) as grpc_address:
+        if grpc_address is not None and grpc_address.shared:
+            logger.info("gRPC listens on %s", grpc_address)
         _warn_of_exposure(settings)
         server = _Server(settings, context, grpc_address, listeners)
         if settings.workers == 1:

@@ -73,7 +73,8 @@ class GrpcServer:
         health = Health(self._registry)
         server = self._made(health, stopping.refusing)
         await server.start()
-        logger.info("gRPC listens on %s", self._address)
+        # one of several processes leaves it to their parent to say so once
+        logger.log(logging.DEBUG if self._address.shared else logging.INFO, "gRPC listens on %s", self._address)
 
         async def stop() -> None:
             await stopping.begun.wait()

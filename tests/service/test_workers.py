@@ -189,11 +189,11 @@ def test_load_and_unload_reach_every_worker(models: Path, running: Callable[...,
         server.wait_for("3 of 3 workers ready")
 
         assert requests.post(f"{server.url}/v2/repository/models/affine/unload", timeout=DEADLINE).status_code == 200
-        assert everyones_answer(server) == {503}
+        assert everyones_answer(server) == {404}
 
         os.kill(pids(server)[0], signal.SIGKILL)
         eventually(lambda: len(re.findall("is ready to serve", server.log)) == 4)
-        assert everyones_answer(server) == {503}, "the new worker must not bring back what was unloaded"
+        assert everyones_answer(server) == {404}, "the new worker must not bring back what was unloaded"
 
         assert requests.post(f"{server.url}/v2/repository/models/affine/load", timeout=DEADLINE).status_code == 200
         assert everyones_answer(server) == {200}

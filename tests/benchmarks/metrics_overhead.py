@@ -71,7 +71,7 @@ def serve(repository: Path, mode: str, core: int) -> tuple[subprocess.Popen[str]
     assert process.stderr is not None
     url = ""
     for line in process.stderr:
-        if match := re.search(r"listens on (\S+)", line):
+        if match := re.search(r"listens on (http\S+)", line):
             url = match.group(1)
         if "models ready" in line:
             return process, url

@@ -1,19 +1,23 @@
 """The composition root: settings in, application out. Knows everyone; nobody knows it but the server."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 
 from litestar import Litestar
 from litestar.types import ASGIApp
 
 from service import __version__
+from service.errors import ConfigurationError
 from service.grpc.address import Address
 from service.grpc.server import GrpcServer
 from service.lifecycle import Lifecycle
 from service.observability.combined import Combined
+from service.observability.event_loop import watch_event_loop
 from service.observability.metrics import Metrics
 from service.observability.statistics import Statistics
+from service.process import Process
 from service.registry import Registry
 from service.routes import documentation, errors, health, metrics, openapi, repository
 from service.routes.asgi import WithRequestContext
@@ -26,19 +30,24 @@ from service.security.exposure import may_be_managed
 from service.security.guard import Guard
 from service.security.tls import CertificateFiles
 from service.settings import Settings, listed
-from service.stopping import Stopping
 from service.watching import SETTLE_SECONDS, watch
 
+logger = logging.getLogger("axon.app")
 
-def create_app(settings: Settings, *, grpc_address: Address | None = None, stopping: Stopping | None = None) -> Litestar:
-    """Build the application. Its life: load, warm up, ready; at the end finish what was accepted, unload.
 
-    With `grpc_address` it serves gRPC there as well, until `stopping` begins or the life ends. It answers from the first moment on:
-    live while models load, ready once the repository is loaded and a model serves.
+def create_app(settings: Settings, process: Process | None = None, *, grpc_address: Address | None = None) -> Litestar:
+    """Build the application for a process, by default one that is alone.
+
+    Its life: load, warm up, ready; at the end finish what was accepted, unload. With `grpc_address` it serves gRPC there as well.
+    It answers from the first moment on: live while models load, ready once the repository is loaded and a model serves. But one of
+    several processes listens for gRPC only when the models are in: there the kernel hands out connections, to whoever listens.
     """
-    measured = Metrics(server_version=__version__)
+    process = process or Process(delay=settings.shutdown_delay, timeout=settings.shutdown_timeout)
+    measured = Metrics(server_version=__version__, segments=process.segments)
     statistics = Statistics()
     registry = Registry()
+    registry.hold(held=True)
+    process.when_stopping(lambda: registry.hold(held=True))
     lifecycle = Lifecycle(
         registry,
         settings.repository,
@@ -46,13 +55,14 @@ def create_app(settings: Settings, *, grpc_address: Address | None = None, stopp
         provider=settings.provider,
         settle_seconds=SETTLE_SECONDS if settings.model_control == "watch" else 0.0,
         observer=Combined(measured, statistics),
+        processes=process.count,
     )
+    process.change_with(lifecycle)
 
     guard = None if settings.api_keys is None else Guard(settings.api_keys, observer=measured)
     opened = open_paths(open_metrics=settings.open_metrics)
     managed = settings.model_control == "explicit" and may_be_managed(settings.host, keys=guard is not None)
-    allowed = lifecycle if managed else None
-    stopping = stopping or Stopping()
+    allowed = process if managed else None
     grpc_server = grpc_address and GrpcServer(
         registry,
         statistics,
@@ -64,19 +74,35 @@ def create_app(settings: Settings, *, grpc_address: Address | None = None, stopp
         certificates=CertificateFiles.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca),
     )
 
+    def grpc_running() -> AbstractAsyncContextManager[None]:
+        return grpc_server.running(process.stopping, patience=lambda: process.time_left) if grpc_server else nullcontext()
+
+    async def keep(servers: AsyncExitStack) -> None:
+        """Load the models of the start, let them be used, and keep up with the repository if that is wanted."""
+        await lifecycle.load_all()
+        await process.loaded()
+        if process.count > 1:
+            try:
+                await servers.enter_async_context(grpc_running())
+            except ConfigurationError as error:
+                logger.error("%s Only HTTP is served.", error)  # noqa: TRY400 -- the message says it all
+        registry.hold(held=process.is_stopping)
+        if settings.model_control == "watch":
+            await watch(lifecycle, settings.repository, interval=settings.watch_interval)
+
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        if settings.model_control == "watch":
-            keeping = asyncio.create_task(watch(lifecycle, settings.repository, interval=settings.watch_interval))
-        else:
-            keeping = asyncio.create_task(lifecycle.load_all())
+        servers = AsyncExitStack()
+        if process.count == 1:
+            await servers.enter_async_context(grpc_running())
+        keeping = asyncio.gather(keep(servers), watch_event_loop(measured.looked))
         try:
-            async with grpc_server.running(stopping, patience=settings.shutdown_timeout) if grpc_server else nullcontext():
-                yield
+            yield
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
-            await lifecycle.close(patience=settings.shutdown_timeout)
+            await servers.aclose()
+            await lifecycle.close(patience=process.time_left)
 
     application = Litestar(
         route_handlers=[

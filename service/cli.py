@@ -65,6 +65,7 @@ def axon() -> None:
 @click.option("--port", type=int, help="TCP port; 0 takes a free one.  [default: 8000]")
 @click.option("--grpc/--no-grpc", default=None, help="Serve gRPC beside HTTP.  [default: grpc]")
 @click.option("--grpc-port", type=int, help="TCP port of gRPC; 0 takes a free one.  [default: 8001]")
+@click.option("--workers", type=int, help="Processes that serve.  [default: 1]")
 @click.option("--model-name", help="Name of the model if REPOSITORY is a single one.")
 @click.option("--provider", help="Execution provider of onnxruntime.  [default: auto]")
 @click.option("--model-control", help="static, watch or explicit.  [default: static]")

@@ -24,6 +24,7 @@ AxonError
 │   ├── QueueFull
 │   └── ShuttingDown
 ├── DeadlineExceeded 504        the caller's time is over, or would be before the answer
+├── NoWorkerStarts              every worker process ends before it has loaded
 ├── ConfigurationError          settings, axon.toml or model.toml: stops the start, or the model
 └── ModelLoadError              a version on disk that cannot be served
     └── PackageError            its files are missing, damaged or contradict each other
@@ -317,6 +318,18 @@ class DeadlineExceeded(AxonError):
         else:
             problem = f"needs at least {needed * 1e3:.3g} ms for what waits and this request, which allowed {timeout * 1e3:.3g} ms"
         super().__init__(f"Model '{name}' {problem}. Allow more time, or send fewer rows.")
+
+
+class NoWorkerStarts(AxonError):
+    """The worker processes end before they have loaded, again and again."""
+
+    code = "no_worker_starts"
+
+    def __init__(self, workers: int, starts: int) -> None:
+        super().__init__(
+            f"None of {workers} worker processes could load: each ended {starts} times in a row before it had. The log says how; "
+            "if they were killed, they may need more memory than there is: start fewer workers."
+        )
 
 
 class ConfigurationError(AxonError):

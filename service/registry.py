@@ -48,14 +48,19 @@ class Registry:
     def __init__(self) -> None:
         self._models: dict[str, _Model] = {}
         self._complete = False
+        self._held = False
         self._subscribers: list[Callable[[], None]] = []
 
     @property
     def ready(self) -> bool:
-        """Whether the start is over, some model serves or was taken down by a call, and every model serves that readiness needs."""
+        """Whether the start is over, some model serves or was taken down by a call, and every model serves that readiness needs.
+
+        While the server is held it is not ready.
+        """
         models = self._models.values()
         return (
             self._complete
+            and not self._held
             and any(model.serving or model.unloaded for model in models)
             and all(model.serving for model in models if model.required)
         )
@@ -118,6 +123,11 @@ class Registry:
     def set_complete(self, *, complete: bool) -> None:
         """Say whether the models of the start are all in; before that, and while shutting down, the server is not ready."""
         self._complete = complete
+        self._changed()
+
+    def hold(self, *, held: bool) -> None:
+        """Say whether the server is not to be used though its models may serve: others still load, or the end has begun."""
+        self._held = held
         self._changed()
 
     def set_status(self, status: VersionStatus) -> None:

@@ -1,65 +1,100 @@
-"""Running the application: a socket, an event loop, signals, and an exit status."""
+"""Running the application: sockets, processes, an event loop, and an exit status."""
 
-import asyncio
 import logging
+import math
 import os
-import signal
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import NoReturn
 
-import uvicorn
 import uvloop
 
 from service import __version__
 from service.app import create_app
 from service.errors import ConfigurationError
 from service.grpc.address import Address, reserved
-from service.http_protocol import HttpProtocol
+from service.http_connections import Limits
+from service.http_server import run
 from service.inference import providers
+from service.listening import address_of, listening
 from service.offload import THREAD_PREFIX
+from service.process import Process
+from service.routes.metrics import METRICS_PATH, MetricsPort
 from service.security import exposure
 from service.security.tls import CertificateFiles, RenewingContext
 from service.settings import Settings
-from service.stopping import Stopping
+from service.workers.supervisor import Supervisor
+from service.workers.worker import Worker
 
 logger = logging.getLogger("axon.server")
-_BACKLOG = 2048
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests in flight and return. A second signal hurries.
 
-    Raises ConfigurationError if the address cannot be listened on, the repository is no directory, or the provider is not there.
+    Raises ConfigurationError if the address cannot be listened on, the repository is no directory, or the provider is not there;
+    NoWorkerStarts if there are to be several processes and none gets as far as to load.
     """
     if not settings.repository.is_dir():
         raise ConfigurationError(f"The model repository {settings.repository} is not a directory. Name one: axon serve DIRECTORY.")
+    if settings.shutdown_delay >= max(1, settings.shutdown_timeout):
+        raise ConfigurationError("Setting 'shutdown_delay' is part of 'shutdown_timeout': it must be shorter.")
     providers.resolve(settings.provider)
     context = _tls_context(settings)
-    stopping = Stopping()
-    with _listening(settings.host, settings.port) as listener, _grpc_address(settings) as grpc_address:
-        host, port = listener.getsockname()[:2]
-        config = uvicorn.Config(
-            create_app(settings, grpc_address=grpc_address, stopping=stopping),
-            http=HttpProtocol,
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=settings.shutdown_timeout,
-            ssl_context_factory=None if context is None else lambda _config, _default: context,
-        )
-        scheme = "http" if context is None else "https"
-        logger.info("Axon %s listens on %s://%s:%d", __version__, scheme, f"[{host}]" if ":" in host else host, port)
+    with _listeners(settings, scheme="http" if context is None else "https") as listeners, _grpc_address(settings) as grpc_address:
+        if grpc_address is not None and grpc_address.shared:
+            logger.info("gRPC listens on %s", grpc_address)
         _warn_of_exposure(settings)
-        uvloop.run(_Server(config, stopping).serve(sockets=[listener]))
+        server = _Server(settings, context, grpc_address, listeners)
+        if settings.workers == 1:
+            server.run(Process(delay=settings.shutdown_delay, timeout=settings.shutdown_timeout), listeners)
+        elif (worker := Supervisor(settings, listeners).run()) is not None:  # in a process that was forked
+            _end_after(server, worker)
     logger.info("stopped")
     if any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate()):
         logging.shutdown()
         os._exit(0)  # a load or a run goes on inside onnxruntime: ending Python around its thread would abort the process
+
+
+class _Server:
+    """What each process of a server runs."""
+
+    def __init__(
+        self, settings: Settings, context: RenewingContext | None, grpc_address: Address | None, listeners: Sequence[socket.socket]
+    ) -> None:
+        self._settings = settings
+        self._context = context
+        self._grpc_address = grpc_address
+        self._metrics_port = listeners[1].getsockname()[1] if settings.metrics_port is not None else None
+
+    def run(self, process: Process, listeners: Sequence[socket.socket]) -> None:
+        """Serve until the process is told to stop, on its own sockets and what it is given."""
+        settings = self._settings
+        app = create_app(settings, process, grpc_address=self._grpc_address)
+        limits = Limits(
+            header_timeout=settings.header_timeout,
+            body_timeout=settings.body_timeout,
+            write_timeout=settings.write_timeout,
+            keep_alive_timeout=settings.keep_alive_timeout,
+            max_connections=math.ceil(settings.max_connections / process.count),
+        )
+        fronted = app if self._metrics_port is None else MetricsPort(app, self._metrics_port)
+        uvloop.run(run(fronted, process, limits, listeners, context=self._context))
+
+
+def _end_after(server: _Server, worker: Worker) -> NoReturn:
+    """Serve and end: what a forked process has of its parent, such as onnxruntime's threads, it cannot take down in order."""
+    status = 1
+    try:
+        server.run(worker, ())
+        status = 0
+    except BaseException:
+        logger.exception("a worker failed")
+    finally:
+        logging.shutdown()
+        os._exit(status)
 
 
 def _tls_context(settings: Settings) -> RenewingContext | None:
@@ -77,46 +112,19 @@ def _warn_of_exposure(settings: Settings) -> None:
         logger.warning("%s", warning)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn raises the signals that stopped it once more at its end; here they have been dealt with by then.
-
-    Tells `stopping` at once, and when it is hurried.
-    """
-
-    def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
-        super().__init__(config)
-        self._stopping = stopping
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop)
-        yield
-
-    def _stop(self) -> None:
-        """Finish what is in flight; told a second time, do not wait for it."""
-        if self.should_exit:
-            self.force_exit = True
-            self._stopping.hurried.set()
-        self.should_exit = True
-        self._stopping.begun.set()
-
-
 def _grpc_address(settings: Settings) -> AbstractContextManager[Address | None]:
     if not settings.grpc:
         return nullcontext()
-    return reserved(settings.host, settings.grpc_port, http_port=settings.port)
+    return reserved(settings.host, settings.grpc_port, http_port=settings.port, shared=settings.workers > 1)
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise ConfigurationError(
-            f"Cannot listen on {host} port {port}: {error.strerror}. Choose another with --host and --port."
-        ) from error
-    with listener:
-        yield listener
+def _listeners(settings: Settings, *, scheme: str) -> Iterator[list[socket.socket]]:
+    """Listen on the port of the service and, if it has one of its own, on that of the metrics."""
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(listening(settings.host, settings.port))]
+        logger.info("Axon %s listens on %s://%s", __version__, scheme, address_of(listeners[0]))
+        if settings.metrics_port is not None:
+            listeners.append(stack.enter_context(listening(settings.host, settings.metrics_port, setting="metrics_port")))
+            logger.info("metrics on %s://%s%s", scheme, address_of(listeners[1]), METRICS_PATH)
+        yield listeners

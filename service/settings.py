@@ -28,19 +28,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     grpc: whether to serve gRPC beside HTTP.
     grpc_port: TCP port of gRPC; 0 takes a free one. Unset: 8001, or a free one if `port` is 0; if it is taken, only HTTP is served.
     grpc_reflection: whether gRPC clients may ask which services and messages there are.
+    workers: processes that serve, each with all models and its share of the CPUs; 1 is this process alone.
+    worker_timeout: how long a worker may say nothing before it is taken to hang and is replaced, in seconds.
+    metrics_port: TCP port that has the metrics and nothing else; by default they are at /metrics of `port`.
     provider: execution provider of onnxruntime, or `auto`.
     model_control: what changes models after the start: `static` nothing, `watch` the repository, `explicit` load and unload calls.
     watch_interval: how often a watched repository is looked at where file-system events do not come, in seconds.
     log_level: debug, info, warning or error.
     max_body_size: largest request body, in bytes, after decompression.
     min_compress_size: smallest answer of a model that is compressed for a client that accepts it, in bytes.
-    shutdown_timeout: how long requests in flight may take after SIGTERM, in seconds.
     api_keys: file of API keys, see `axon keys`; with it every call but a health check needs one.
     open_metrics: whether /metrics needs no key; it names models and shows how much they are used.
     tls_certificate, tls_key: PEM files; with them the server speaks TLS only.
     tls_client_ca: PEM file of an authority; with it a client needs a certificate of that authority.
     cors_origins: origins of web pages that may call from a browser, separated by commas, or *.
     allowed_hosts: host names that clients may call the server by, separated by commas; any if empty.
+    shutdown_timeout: how long the end may take after SIGTERM, with what is in flight, in seconds.
+    shutdown_delay: how long after SIGTERM the server, not ready any more, still accepts: until balancers know, in seconds.
+    max_connections: connections at a time; then the one idle for longest makes room, and if none is idle a new one gets a 503.
+    keep_alive_timeout: how long a connection may be idle between requests, in seconds; longer than a balancer keeps it.
+    header_timeout: how long a request line and its headers may take to come, in seconds.
+    body_timeout: how long a body may take to come, in seconds; longer as long as it comes at 16 KiB a second.
+    write_timeout: how long a client may take for an answer, in seconds; longer as long as it takes 16 KiB a second.
     """
 
     repository: Path = Path("models")
@@ -50,6 +59,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     grpc: bool = True
     grpc_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
     grpc_reflection: bool = False
+    workers: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
+    worker_timeout: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
     provider: str = "auto"
     model_control: ModelControl = "static"
     watch_interval: Annotated[float, msgspec.Meta(gt=0)] = 5.0
@@ -64,6 +76,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tls_client_ca: Path | None = None
     cors_origins: str = ""
     allowed_hosts: str = ""
+    shutdown_delay: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    max_connections: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+    keep_alive_timeout: Annotated[float, msgspec.Meta(gt=0)] = 75.0
+    header_timeout: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    body_timeout: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    write_timeout: Annotated[float, msgspec.Meta(gt=0)] = 30.0
 
     @classmethod
     def load(cls, *, environ: Mapping[str, str], directory: Path, overrides: Mapping[str, Any]) -> Self:

@@ -4,8 +4,14 @@ import asyncio
 
 
 class Stopping:
-    """Two events: the end has begun, what was accepted is finished; the end is to be hurried, nothing is waited for any more."""
+    """Three events: the end has begun, nobody should come; who comes is refused, what was accepted is finished; all is hurried."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
+        self.refusing = asyncio.Event()
         self.hurried = asyncio.Event()
+
+    def refuse(self) -> None:
+        """Accept nothing from now on."""
+        self.begun.set()
+        self.refusing.set()

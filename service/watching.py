@@ -17,8 +17,7 @@ SETTLE_SECONDS: Final = 2.0
 
 
 async def watch(lifecycle: Lifecycle, root: Path, *, interval: float) -> None:
-    """Load the repository, and again whenever it changes, until cancelled. Looks at it every `interval` seconds in any case."""
-    await lifecycle.load_all()
+    """Load the repository again whenever it changes, until cancelled. Looks at it every `interval` seconds in any case."""
     async for _ in _changes(root, interval):
         await lifecycle.load_all()
 

@@ -58,8 +58,9 @@ def importers(*packages: str) -> set[str]:
             id="onnxruntime",
         ),
         pytest.param(["tf2onnx"], {"training.export.conversion"}, id="tf2onnx"),
-        pytest.param(["prometheus_client"], {"service.observability.metrics"}, id="prometheus_client"),
-        pytest.param(["uvicorn", "uvloop"], {"service.server", "service.http_protocol"}, id="the ASGI server"),
+        pytest.param(
+            ["uvicorn", "uvloop"], {"service.server", "service.http_server", "service.http_protocol"}, id="the ASGI server"
+        ),
         pytest.param(["simdjson"], {"service.protocols.json_tensors", "service.protocols.open_inference"}, id="simdjson"),
         pytest.param(
             ["grpc", "grpc_health", "grpc_reflection", "google.protobuf"],
@@ -108,6 +109,10 @@ def test_package_is_kept_out(inside: str, outside: tuple[str, ...]) -> None:
     assert {module for module in importers(*outside) if lies_in(module, inside)} == set()
 
 
+def test_only_observability_knows_prometheus() -> None:
+    assert {module for module in importers("prometheus_client") if not lies_in(module, "service.observability")} == set()
+
+
 # What each part of the service may import of the service; every part may import service.errors and itself.
 MAY_IMPORT = {
     "service.errors": (),
@@ -127,6 +132,7 @@ MAY_IMPORT = {
         "service.offload",
         "service.request_context",
         "service.security",
+        "service.process",
     ),
     "service.grpc": (
         "service.repository",
@@ -139,12 +145,18 @@ MAY_IMPORT = {
         "service.request_context",
         "service.security",
         "service.stopping",
+        "service.process",
     ),
     "service.stopping": (),
     "service.lifecycle": ("service.repository", "service.inference", "service.registry", "service.offload", "service.transitions"),
     "service.transitions": ("service.inference", "service.registry", "service.offload"),
     "service.offload": (),
     "service.request_context": (),
+    "service.process": ("service.observability.shared_values", "service.stopping"),
+    "service.http_connections": ("service.process",),
+    "service.http_protocol": ("service.http_connections",),
+    "service.http_server": ("service.http_connections", "service.http_protocol", "service.process"),
+    "service.workers": ("service.observability", "service.process", "service.settings"),
     "service.watching": ("service.lifecycle",),
     "service.settings": ("service.observability.logging",),
     "service.client": ("service.repository", "service.protocols"),

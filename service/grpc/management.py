@@ -11,20 +11,20 @@ from service.errors import AxonError, InvalidRequest, ModelControlOff
 from service.grpc import messages
 from service.grpc.calls import unary
 from service.grpc.messages import Message
-from service.lifecycle import Lifecycle
 from service.observability.statistics import Statistics
+from service.process import ModelChanges
 from service.protocols import open_inference
 from service.protocols.model_configuration import load_override, model_configuration
 from service.registry import Registry, State
 
 
 class Management:
-    """The handlers over a registry; without a lifecycle, loading and unloading are refused."""
+    """The handlers over a registry; without `changes`, loading and unloading are refused."""
 
-    def __init__(self, registry: Registry, statistics: Statistics, lifecycle: Lifecycle | None) -> None:
+    def __init__(self, registry: Registry, statistics: Statistics, changes: ModelChanges | None) -> None:
         self._registry = registry
         self._statistics = statistics
-        self._lifecycle = lifecycle
+        self._changes = changes
 
     def handlers(self) -> dict[str, grpc.RpcMethodHandler]:
         """Return them by their names."""
@@ -92,23 +92,23 @@ class Management:
         return response
 
     async def _load(self, request: Message) -> Message:
-        lifecycle = self._allowed()
+        changes = self._allowed()
         _refuse_repository(request)
         name = request.model_name
         serving = self._registry.get(name) if self._registry.versions(name) else None
-        await lifecycle.load(name, load_override(_values(request.parameters), name, serving))
+        await changes.load(name, load_override(_values(request.parameters), name, serving))
         return _Load()
 
     async def _unload(self, request: Message) -> Message:
-        lifecycle = self._allowed()
+        changes = self._allowed()
         _refuse_repository(request)
-        await lifecycle.unload(request.model_name)
+        await changes.unload(request.model_name)
         return _Unload()
 
-    def _allowed(self) -> Lifecycle:
-        if self._lifecycle is None:
+    def _allowed(self) -> ModelChanges:
+        if self._changes is None:
             raise ModelControlOff
-        return self._lifecycle
+        return self._changes
 
 
 def _refuse_repository(request: Message) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -19,8 +19,8 @@ from service.grpc.inferring import Inference
 from service.grpc.management import Management
 from service.grpc.protection import Protection
 from service.grpc.tls import server_credentials
-from service.lifecycle import Lifecycle
 from service.observability.statistics import Statistics
+from service.process import ModelChanges
 from service.registry import Registry
 from service.security.guard import Guard
 from service.security.tls import CertificateFiles
@@ -38,7 +38,7 @@ _KEEPALIVE: Final = (
 
 
 class GrpcServer:
-    """The server over a registry. Without a lifecycle, loading and unloading are refused; sizes are in bytes.
+    """The server over a registry. Without `changes`, loading and unloading are refused; sizes are in bytes.
 
     A `guard` asks every call for its key; with `certificates` it speaks TLS. Raises ConfigurationError if they are unusable.
     """
@@ -47,7 +47,7 @@ class GrpcServer:
         self,
         registry: Registry,
         statistics: Statistics,
-        lifecycle: Lifecycle | None,
+        changes: ModelChanges | None,
         address: Address,
         *,
         max_message_size: int,
@@ -56,7 +56,7 @@ class GrpcServer:
         certificates: CertificateFiles | None = None,
     ) -> None:
         self._registry = registry
-        self._management = Management(registry, statistics, lifecycle)
+        self._management = Management(registry, statistics, changes)
         self._address = address
         self._max_message_size = max_message_size
         self._reflect = reflect
@@ -64,20 +64,23 @@ class GrpcServer:
         self._credentials = None if certificates is None else server_credentials(certificates)
 
     @asynccontextmanager
-    async def running(self, stopping: Stopping, *, patience: float) -> AsyncIterator[None]:
-        """Serve until the end begins or the block ends; then finish what is in flight, for `patience` seconds or until hurried.
+    async def running(self, stopping: Stopping, *, patience: Callable[[], float]) -> AsyncIterator[None]:
+        """Serve until the block ends or nothing more is to be accepted; then finish what is in flight.
 
-        The block is left when the last call is over. Raises ConfigurationError if the address cannot be listened on.
+        That takes `patience()` seconds at most, and ends when hurried. The block is left when the last call is over. Raises
+        ConfigurationError if the address cannot be listened on.
         """
         health = Health(self._registry)
-        server = self._made(health, stopping.begun)
+        server = self._made(health, stopping.refusing)
         await server.start()
-        logger.info("gRPC listens on %s", self._address)
+        # one of several processes leaves it to their parent to say so once
+        logger.log(logging.DEBUG if self._address.shared else logging.INFO, "gRPC listens on %s", self._address)
 
         async def stop() -> None:
             await stopping.begun.wait()
             health.stop()
-            await server.stop(patience)
+            await stopping.refusing.wait()
+            await server.stop(patience())
 
         async def hurry() -> None:
             await stopping.hurried.wait()
@@ -87,7 +90,7 @@ class GrpcServer:
         try:
             yield
         finally:
-            stopping.begun.set()
+            stopping.refuse()
             await ending
             hurrying.cancel()
 

@@ -4,6 +4,7 @@ Every protocol over HTTP uses them.
 """
 
 import asyncio
+import json
 import re
 from collections.abc import Iterable, Sequence
 from math import inf
@@ -14,7 +15,7 @@ from typing import Final, Self
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Message, Receive, Scope, Send
 
-from service.errors import InvalidRequest, MalformedBody, PayloadTooLarge, ShuttingDown, UnsupportedEncoding, shown
+from service.errors import AxonError, InvalidRequest, MalformedBody, PayloadTooLarge, ShuttingDown, UnsupportedEncoding, shown
 from service.inference.batcher import Timing
 from service.offload import offload
 from service.protocols.compression import CODINGS, decompress
@@ -138,6 +139,15 @@ class WithRequestContext:
             await send(message)
 
         await self._application(scope, receive, send_with_id)
+
+
+async def refuse(send: Send, error: AxonError) -> None:
+    """Send an error where the framework is not there to do it."""
+    body = json.dumps({"error": str(error), "code": error.code}).encode()
+    headers = [(name.encode(), value.encode()) for name, value in error.headers.items()]
+    headers += [(b"content-type", JSON_TYPE), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 class CancelledOnDisconnect:

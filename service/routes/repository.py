@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from service.errors import MalformedBody, ModelControlOff
-from service.lifecycle import Lifecycle
+from service.process import ModelChanges
 from service.protocols.model_configuration import load_override
 from service.registry import Registry, State, VersionStatus
 
@@ -32,8 +32,8 @@ class LoadRequest(msgspec.Struct, frozen=True):
     parameters: dict[str, str | bool | int | float] = {}
 
 
-def handlers(registry: Registry, lifecycle: Lifecycle | None) -> list[HTTPRouteHandler]:
-    """Return the handlers over a registry; without a lifecycle, loading and unloading are refused."""
+def handlers(registry: Registry, changes: ModelChanges | None) -> list[HTTPRouteHandler]:
+    """Return the handlers over a registry; without `changes`, loading and unloading are refused."""
 
     @post(INDEX_PATH, status_code=200)
     async def index(request: Request[Any, Any, Any]) -> list[VersionStatus]:
@@ -42,7 +42,7 @@ def handlers(registry: Registry, lifecycle: Lifecycle | None) -> list[HTTPRouteH
 
     @post(LOAD_PATH, status_code=200)
     async def load(model_name: FromPath[str], request: Request[Any, Any, Any]) -> dict[str, str | bool]:
-        allowed = _allowed(lifecycle)
+        allowed = _allowed(changes)
         parameters = _decode(await request.body(), LoadRequest, '{"parameters": {"config": "..."}}').parameters
         serving = registry.get(model_name) if registry.versions(model_name) else None
         await allowed.load(model_name, load_override(parameters, model_name, serving))
@@ -50,7 +50,7 @@ def handlers(registry: Registry, lifecycle: Lifecycle | None) -> list[HTTPRouteH
 
     @post(UNLOAD_PATH, status_code=200)
     async def unload(model_name: FromPath[str], request: Request[Any, Any, Any]) -> dict[str, str | bool]:
-        allowed = _allowed(lifecycle)
+        allowed = _allowed(changes)
         _decode(await request.body(), LoadRequest, '{"parameters": {"unload_dependents": false}}')  # no model depends on another
         await allowed.unload(model_name)
         return {"name": model_name, "unload": True}
@@ -58,10 +58,10 @@ def handlers(registry: Registry, lifecycle: Lifecycle | None) -> list[HTTPRouteH
     return [index, load, unload]
 
 
-def _allowed(lifecycle: Lifecycle | None) -> Lifecycle:
-    if lifecycle is None:
+def _allowed(changes: ModelChanges | None) -> ModelChanges:
+    if changes is None:
         raise ModelControlOff
-    return lifecycle
+    return changes
 
 
 def _decode(body: bytes, kind: type[Kind], example: str) -> Kind:

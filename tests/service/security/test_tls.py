@@ -27,13 +27,17 @@ def placed(tmp_path: Path, server_certificate: Any) -> CertificateFiles:
     return files
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["1", "2"], ids=["one process", "two workers"])
 def tls_server(
-    running: Callable[..., AbstractContextManager[Any]], repository: Path, server_certificate: Any, authority: Any
+    running: Callable[..., AbstractContextManager[Any]],
+    repository: Path,
+    server_certificate: Any,
+    authority: Any,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Any]:
     """Run a server that speaks TLS."""
     options = ("--tls-certificate", str(server_certificate.certificate), "--tls-key", str(server_certificate.key))
-    with running(repository, "--log-level", "debug", *options) as server:
+    with running(repository, "--log-level", "debug", "--workers", request.param, *options) as server:
         server.http.verify = str(authority.own.certificate)
         yield server
 

@@ -1,0 +1,110 @@
+"""All connections of an HTTP server: how long each may take, how many there may be, and who goes when there are too many."""
+
+import logging
+import resource
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from service.process import Process
+
+logger = logging.getLogger("axon.http")
+MIN_RATE: Final = 16 * 1024  # bytes a second that a client must send or take to be no slow one
+_SPARE_DESCRIPTORS: Final = 128  # for models, logs and the channel to the parent
+_REFUSED_AT_ONCE: Final = 128  # connections above the limit that are still told why
+_EVICTED_SHARE: Final = 20  # one in so many idle connections goes when there is no room
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may take. Times are in seconds, each described in settings.py."""
+
+    header_timeout: float
+    body_timeout: float
+    write_timeout: float
+    keep_alive_timeout: float
+    max_connections: int
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two looks at all connections: often enough for the shortest time-out."""
+        return min(1.0, min(self.header_timeout, self.body_timeout, self.write_timeout) / 4)
+
+
+class Connection(Protocol):
+    """A connection, as its limits see it."""
+
+    @property
+    def idle_since(self) -> float | None:
+        """When it began to be idle; None while it is not."""
+
+    def look_after(self, now: float) -> None:
+        """End the connection if its client takes too long."""
+
+    def end(self) -> None:
+        """Close the connection."""
+
+
+class Connections:
+    """The connections of one server process."""
+
+    def __init__(self, limits: Limits, process: Process) -> None:
+        self.limits: Final = limits
+        self._process = process
+        self._all: set[Connection] = set()
+        self._most = min(limits.max_connections, _descriptors() - _SPARE_DESCRIPTORS)
+        if self._most < limits.max_connections:
+            logger.warning("at most %d connections instead of %d: raise `ulimit -n`", self._most, limits.max_connections)
+        self._look_at = 0.0
+
+    def __len__(self) -> int:
+        """Return how many there are now."""
+        return len(self._all)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether clients are to be told to go elsewhere."""
+        return self._process.is_stopping
+
+    def admit(self, connection: Connection) -> bool:
+        """Take a connection in. Idle ones make room for it, those that have been idle longest; if there are none, return False."""
+        if len(self._all) >= self._most:
+            self._make_room()
+        if len(self._all) >= self._most + _REFUSED_AT_ONCE:
+            connection.end()
+            return False
+        self._all.add(connection)
+        return len(self._all) <= self._most
+
+    def gone(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._all.discard(connection)
+
+    def look_after(self, now: float) -> None:
+        """Look after all connections, if it is time for that."""
+        if now < self._look_at:
+            return
+        self._look_at = now + self.limits.interval
+        for connection in list(self._all):
+            connection.look_after(now)
+
+    def _make_room(self) -> None:
+        idle = sorted(_idle(self._all), key=lambda entry: entry[0])
+        for _, connection in idle[: 1 + len(idle) // _EVICTED_SHARE]:
+            self._all.discard(connection)
+            connection.end()
+
+
+def _idle(connections: Iterable[Connection]) -> list[tuple[float, Connection]]:
+    return [(connection.idle_since, connection) for connection in connections if connection.idle_since is not None]
+
+
+def _descriptors() -> int:
+    """Return how many descriptors this process may have, after it has asked for all that it can get."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # not allowed, or more than the system has
+            return soft
+    return hard if hard != resource.RLIM_INFINITY else 1 << 20

@@ -1,0 +1,108 @@
+"""The HTTP server around an application: uvicorn with its own end, and with connections that come from elsewhere."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import uvicorn
+from litestar.types import ASGIApp
+
+from service.http_connections import Connections, Limits
+from service.http_protocol import HttpProtocol
+from service.process import Process
+
+_TICK = 0.1  # seconds, as uvicorn has it while it serves
+
+
+class HttpServer(uvicorn.Server):
+    """Serves until its process is told to stop."""
+
+    def __init__(self, app: ASGIApp, process: Process, limits: Limits, context: ssl.SSLContext | None) -> None:
+        self._process = process
+        self._connections = Connections(limits, process)
+        self._listens = asyncio.Event()
+        self._arriving: set[asyncio.Task[Any]] = set()
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=partial(HttpProtocol, self._connections),  # type: ignore[arg-type]  # called like the class
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                ssl_context_factory=None if context is None else lambda _config, _default: context,
+                timeout_keep_alive=limits.keep_alive_timeout,  # type: ignore[arg-type]  # only ever given to call_later
+            )
+        )
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let the process decide how this ends; uvicorn would raise the signals that stopped it once more."""
+        self._process.control(self)
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application and listen."""
+        await super().startup(sockets)
+        self._listens.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the connections, ten times a second."""
+        self._look_after()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what was accepted in the time that is left."""
+        await asyncio.gather(*self._arriving, return_exceptions=True)
+        self.config.timeout_graceful_shutdown = self._process.time_left  # type: ignore[assignment]  # seconds need not be whole
+        looking = asyncio.create_task(self._look_after_to_the_end())
+        await super().shutdown(sockets)
+        looking.cancel()
+
+    def take(self, connection: socket.socket) -> None:
+        """Serve a connection that was accepted elsewhere."""
+        connection.setblocking(False)
+        task = asyncio.create_task(self._serve_connection(connection))
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
+
+    def drain(self) -> None:
+        """Accept no more connections, finish what has been accepted, and end."""
+        self.should_exit = True
+
+    def hurry(self) -> None:
+        """End without waiting any longer."""
+        self.should_exit = self.force_exit = True
+
+    async def _serve_connection(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await self._listens.wait()
+        protocol = partial(
+            HttpProtocol, self._connections, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        try:
+            await loop.connect_accepted_socket(protocol, connection, ssl=self.config.ssl)
+        except OSError:  # the client has left already, or its TLS handshake failed
+            connection.close()
+
+    async def _look_after_to_the_end(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            self._look_after()
+
+    def _look_after(self) -> None:
+        self._connections.look_after(asyncio.get_running_loop().time())
+        self._process.report(len(self._connections))
+
+
+async def run(
+    app: ASGIApp, process: Process, limits: Limits, listeners: Sequence[socket.socket], *, context: ssl.SSLContext | None = None
+) -> None:
+    """Serve an application on listening sockets, over TLS if there is a context, until the process is told to stop."""
+    await HttpServer(app, process, limits, context).serve(sockets=list(listeners))

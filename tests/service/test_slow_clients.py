@@ -1,0 +1,250 @@
+"""Clients that take their time, ask for too much, or leave in odd ways: each is dealt with alone, and the others never notice."""
+
+import json
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SECONDS = 0.5  # the time-outs of the server here
+AMPLE = 20.0
+LIMIT = 40  # connections
+
+
+@pytest.fixture(scope="module")
+def impatient(
+    tmp_path_factory: pytest.TempPathFactory, repository: Path, running: Callable[..., AbstractContextManager[Any]]
+) -> Iterator[Any]:
+    """Run a server with short time-outs and room for few connections."""
+    models = tmp_path_factory.mktemp("models")
+    for name in ("affine", "slow"):
+        shutil.copytree(repository / name, models / name)
+    timeouts = {f"AXON_{name}_TIMEOUT": str(SECONDS) for name in ("HEADER", "BODY", "WRITE", "KEEP_ALIVE")}
+    with running(models, AXON_MAX_CONNECTIONS=str(LIMIT), **timeouts) as server:
+        yield server
+
+
+def connect(server: Any) -> socket.socket:
+    return socket.create_connection(server.address, timeout=AMPLE)
+
+
+def request(model: str, rows: int = 1, *, version: str = "1.1", headers: str = "") -> bytes:
+    body = json.dumps({"inputs": [{"name": "x", "shape": [rows, 4], "datatype": "FP32", "data": [1.0, 2.0, 3.0, 4.0] * rows}]})
+    return f"POST /v2/models/{model}/infer HTTP/{version}\r\nHost: a\r\nContent-Length: {len(body)}\r\n{headers}\r\n{body}".encode()
+
+
+def received(connection: socket.socket) -> bytes:
+    """Read until the server closes."""
+    parts = []
+    while part := connection.recv(1 << 20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def test_connection_without_a_request_is_closed_in_silence(impatient: Any) -> None:
+    with closing(connect(impatient)) as connection:
+        assert received(connection) == b""
+
+
+def test_head_that_does_not_end_gets_a_408(impatient: Any) -> None:
+    with closing(connect(impatient)) as connection:
+        connection.sendall(b"GET /v2 HTTP/1.1\r\nHost: a\r\n")
+        answer = received(connection)
+
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert json.loads(answer.split(b"\r\n\r\n")[1])["code"] == "request_timeout"
+
+
+def test_head_that_drips_gets_a_408(impatient: Any) -> None:
+    """A byte now and then does not buy more time."""
+    with closing(connect(impatient)) as connection:
+        connection.settimeout(0.1)
+        answer = b""
+        began = time.monotonic()
+        connection.sendall(b"GET /v2 HTTP/1.1\r\n")
+        while not answer and time.monotonic() - began < AMPLE:
+            try:
+                connection.sendall(b"x: y\r\n")
+                answer = connection.recv(1000)
+            except TimeoutError:
+                pass
+
+    assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_body_that_stops_coming_gets_a_408_and_is_no_failure(impatient: Any) -> None:
+    whole = request("affine")
+    with closing(connect(impatient)) as connection:
+        connection.sendall(whole[:-10])
+        answer = received(connection)
+
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert "Traceback" not in impatient.log
+
+
+def test_body_that_keeps_coming_may_take_longer(impatient: Any) -> None:
+    whole = request("affine", rows=4000)
+    size = len(whole) // 15
+    with closing(connect(impatient)) as connection:
+        for start in range(0, len(whole), size):
+            connection.sendall(whole[start : start + size])
+            time.sleep(0.1)
+
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_idle_connection_is_closed_after_its_answer(impatient: Any) -> None:
+    with closing(connect(impatient)) as connection:
+        connection.sendall(request("affine"))
+        answer = received(connection)
+
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b"connection: close" not in answer.lower()
+
+
+def test_client_that_does_not_read_is_let_go(impatient: Any) -> None:
+    """Its answers must not be held for ever. Its buffers are small, so that much of an answer stays with the server."""
+    connection = socket.socket()
+    with closing(connection):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(impatient.address)
+        for _ in range(4):
+            connection.sendall(request("affine", rows=100_000))
+        assert held(impatient) == 1
+        deadline = time.monotonic() + AMPLE
+        while held(impatient) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+        assert held(impatient) == 0
+
+
+def held(server: Any) -> int:
+    """Count the connections that the server has and a client too."""
+    port = f":{server.address[1]:04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    inodes = {f"socket:[{line[9]}]" for line in lines if line[1].endswith(port) and line[3] == "01" and int(line[4][:8], 16) > 0}
+    return sum(str(entry.readlink()) in inodes for entry in Path(f"/proc/{server.process.pid}/fd").iterdir() if entry.is_symlink())
+
+
+def test_half_closed_client_gets_its_answer(impatient: Any) -> None:
+    """`nc` and scripts like it send all, say that there is no more, and read."""
+    with closing(connect(impatient)) as connection:
+        connection.sendall(request("slow"))
+        connection.shutdown(socket.SHUT_WR)
+        answer = received(connection)
+
+    assert re.fullmatch(rb"(HTTP/1.1 100 Continue\r\n\r\n)?HTTP/1.1 200 OK\r\n.*\r\nconnection: close\r\n.*", answer, re.DOTALL)
+    assert json.loads(answer.rsplit(b"\r\n\r\n", 1)[1])["outputs"][0]["data"] == [1, 2, 3, 4]
+
+
+def test_half_closed_client_of_http_1_0_gets_no_interim_answer(impatient: Any) -> None:
+    with closing(connect(impatient)) as connection:
+        connection.sendall(request("slow", version="1.0"))
+        connection.shutdown(socket.SHUT_WR)
+
+        assert received(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_requests_sent_ahead_by_a_half_closed_client_are_all_answered(impatient: Any) -> None:
+    with closing(connect(impatient)) as connection:
+        connection.sendall(request("affine") * 5)
+        connection.shutdown(socket.SHUT_WR)
+
+        assert received(connection).count(b"HTTP/1.1 200 OK") == 5
+
+
+def test_client_that_left_is_told_from_a_half_closed_one(impatient: Any) -> None:
+    """What it asked for is not done: its request counts as cancelled, though another one runs before it."""
+    before = impatient.metric("axon_inference_requests_total", model="slow", outcome="cancelled")
+    with closing(connect(impatient)) as busy, closing(connect(impatient)) as leaving:
+        busy.sendall(request("slow", rows=2000))
+        time.sleep(0.2)
+        leaving.sendall(request("slow"))
+        time.sleep(0.05)
+        leaving.close()
+        assert b"HTTP/1.1 200 OK" in busy.recv(100)
+
+    assert impatient.metric("axon_inference_requests_total", model="slow", outcome="cancelled") == before + 1
+
+
+def test_half_a_request_and_no_more_is_no_request(impatient: Any) -> None:
+    with closing(connect(impatient)) as connection:
+        connection.sendall(request("affine")[:-10])
+        connection.shutdown(socket.SHUT_WR)
+
+        assert received(connection) == b""
+    assert "Traceback" not in impatient.log
+
+
+def test_idle_connections_make_room_for_new_ones(impatient: Any) -> None:
+    """A flood of connections that ask for nothing keeps nobody out."""
+    with ExitStack() as stack:
+        for _ in range(4 * LIMIT):
+            stack.enter_context(closing(connect(impatient)))
+            assert impatient.get("/v2/health/live").status_code == 200
+
+
+def test_connection_too_many_gets_a_503_when_all_others_are_busy(impatient: Any) -> None:
+    """Busy here is a body of which some is missing."""
+    with ExitStack() as stack:
+        for _ in range(LIMIT):
+            connection = stack.enter_context(closing(connect(impatient)))
+            connection.sendall(request("affine")[:-1])
+        time.sleep(0.2)
+        late = stack.enter_context(closing(connect(impatient)))
+        late.sendall(request("affine"))
+        answer = received(late)
+
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"\r\nretry-after: 1\r\n" in answer
+    assert impatient.get("/v2/health/live").status_code == 200
+
+
+def test_client_that_asks_before_it_sends_a_body_is_told_to_go_on(impatient: Any) -> None:
+    head, body = request("affine", headers="Expect: 100-continue\r\n").split(b"\r\n\r\n")
+    with closing(connect(impatient)) as connection:
+        connection.sendall(head + b"\r\n\r\n")
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_client_that_asks_before_it_sends_too_large_a_body_is_told_not_to(impatient: Any) -> None:
+    head = b"POST /v2/models/affine/infer HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1000000000\r\n\r\n"
+    with closing(connect(impatient)) as connection:
+        connection.sendall(head)
+
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413")
+
+
+def test_http_1_0_is_answered_and_closed(impatient: Any) -> None:
+    with closing(connect(impatient)) as connection:
+        connection.sendall(request("affine", version="1.0"))
+        answer = received(connection)
+
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b"transfer-encoding" not in answer.lower()
+
+
+def test_requests_sent_ahead_are_answered_in_their_order(impatient: Any) -> None:
+    with closing(connect(impatient)) as connection:
+        connection.sendall(request("affine") + b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n" + request("slow"))
+        answers = received(connection).split(b"HTTP/1.1 200 OK")
+
+    assert [b'"affine"' in answers[1], b'"live"' in answers[2], b'"slow"' in answers[3]] == [True] * 3
+
+
+def test_what_is_no_http_gets_an_error_like_all_others(impatient: Any) -> None:
+    with closing(connect(impatient)) as connection:
+        connection.sendall(b"\x16\x03\x01 this is TLS perhaps\r\n\r\n")
+        answer = received(connection)
+
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert json.loads(answer.split(b"\r\n\r\n")[1])["code"] == "bad_request"

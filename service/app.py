@@ -46,6 +46,7 @@ def create_app(settings: Settings, *, grpc_address: Address | None = None, stopp
         provider=settings.provider,
         settle_seconds=SETTLE_SECONDS if settings.model_control == "watch" else 0.0,
         observer=Combined(measured, statistics),
+        cache_directory=settings.cache_directory,
     )
 
     guard = None if settings.api_keys is None else Guard(settings.api_keys, observer=measured)

@@ -35,7 +35,7 @@ def serve(settings: Settings) -> None:
     """
     if not settings.repository.is_dir():
         raise ConfigurationError(f"The model repository {settings.repository} is not a directory. Name one: axon serve DIRECTORY.")
-    providers.resolve(settings.provider)
+    providers.require_available(settings.provider)
     context = _tls_context(settings)
     stopping = Stopping()
     with _listening(settings.host, settings.port) as listener, _grpc_address(settings) as grpc_address:

@@ -1,0 +1,89 @@
+"""How the CPUs of the process are shared out among the models that it has loaded.
+
+onnxruntime gives every session a pool of its own, as large as the host has cores unless it is told otherwise, and its threads spin
+when idle. Its pool shared by all sessions is no way out: from Python it cannot be kept from spinning, which burns all of its CPUs
+between runs as well. So each model gets a share of the CPUs when it is loaded, and threads that sleep when there is nothing to do.
+"""
+
+import logging
+import threading
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+logger = logging.getLogger("axon.threads")
+
+
+@dataclass(frozen=True, eq=False, weakref_slot=True, slots=True)
+class Grant:
+    """The threads of one loaded version: `instances` runs at once, on a pool that lets one run use up to `intra_op` threads.
+
+    Counts as long as somebody holds it.
+    """
+
+    model: str
+    version: int
+    instances: int
+    intra_op: int
+
+    @property
+    def threads(self) -> int:
+        """How many threads can compute at once: those that call, and what the pool adds to them."""
+        return self.instances + self.intra_op - 1
+
+
+class ThreadPlan:
+    """Shares `cpus` out. Safe to use from any thread.
+
+    A model that is loaded gets an even share of the CPUs among the models that are there or expected, and no more than is left. A
+    version that replaces another of its model takes the same share: the old one drains. What was granted is not changed later, as
+    a session's threads are fixed: what comes in addition has to do with one thread at the least.
+    """
+
+    def __init__(self, cpus: int) -> None:
+        self.cpus = cpus
+        self._lock = threading.Lock()
+        self._expected = 1
+        self._grants: weakref.WeakSet[Grant] = weakref.WeakSet()
+
+    def expect(self, models: int) -> None:
+        """Say how many models are going to be loaded."""
+        with self._lock:
+            self._expected = max(1, models)
+
+    def grant(self, model: str, version: int, *, versions: int = 1, instances: int = 1, intra_op: int | None = None) -> Grant:
+        """Return the threads of a version. `versions` of the model serve side by side; `intra_op` fixes the threads of one run."""
+        with self._lock:
+            granted = Grant(model, version, instances, intra_op or self._share(model, versions, instances))
+            self._grants.add(granted)
+            busy = self._busy()
+        logger.info("model %s version %d may run %d at once, %d threads a run", model, version, instances, granted.intra_op)
+        if busy > self.cpus:
+            logger.warning("the models that are loaded can keep %d threads busy; the process has %d CPUs", busy, self.cpus)
+        return granted
+
+    @property
+    def grants(self) -> list[Grant]:
+        """What is granted now."""
+        with self._lock:
+            return sorted(self._grants, key=lambda grant: (grant.model, grant.version))
+
+    @property
+    def busy(self) -> int:
+        """How many threads compute if all models run at once."""
+        with self._lock:
+            return self._busy()
+
+    def _share(self, model: str, versions: int, instances: int) -> int:
+        others = {grant.model for grant in self._grants if grant.model != model}
+        even = self.cpus // max(self._expected, len(others) + 1)
+        share = min(even, self.cpus - self._busy(besides=model)) // versions
+        return max(1, share - instances + 1)
+
+    def _busy(self, besides: str | None = None) -> int:
+        return sum(self._by_model(besides))
+
+    def _by_model(self, besides: str | None) -> Iterator[int]:
+        """Yield the threads of each model; of versions that have replaced each other the larger number counts."""
+        for model in {grant.model for grant in self._grants} - {besides}:
+            yield max(grant.threads for grant in self._grants if grant.model == model)

@@ -15,6 +15,7 @@ import msgspec
 
 from service.errors import AxonError, ConfigurationError, InvalidRequest, ModelNotFound, PackageError
 from service.inference.loading import Loader
+from service.inference.thread_plan import ThreadPlan
 from service.offload import offload
 from service.registry import Registry, State
 from service.repository.configuration import Latest, ModelConfiguration
@@ -65,6 +66,11 @@ class Lifecycle:
         self._complete = False
         self._tried: dict[tuple[str, int], _Attempt] = {}
         self._overrides: dict[str, Mapping[str, Any]] = {}
+
+    @property
+    def threads(self) -> ThreadPlan:
+        """How the CPUs are shared out among the models."""
+        return self._loader.plan
 
     async def load_all(self) -> None:
         """Bring every model of the repository to what it should be, and take down those whose directory is gone.

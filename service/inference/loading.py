@@ -1,7 +1,8 @@
 """From a version directory to sessions that have proved themselves. Blocking: it runs on a thread, off the request path."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ from service.errors import ConfigurationError, ModelLoadError, PackageError
 from service.inference import providers
 from service.inference.graph_cache import GraphCache
 from service.inference.private_files import private_directory
-from service.inference.provider_defaults import CACHEABLE, CPU, with_defaults
+from service.inference.provider_defaults import CACHEABLE, CPU, DEVICES, with_defaults
 from service.inference.served_model import LoadedModel
 from service.inference.session import ProviderOptions, Session
 from service.inference.thread_plan import Grant, ThreadPlan
@@ -48,14 +49,14 @@ class Loader:
         directory = model.versions[version]
         manifest = _manifest(directory)
         source = _Source(f"{model.name}@{version}", _graph(directory), manifest)
-        grant = self.plan.grant(
+        grant = partial(
+            self.plan.grant,
             model.name,
             version,
             versions=min(configuration.versions.count, len(model.versions)),
             instances=configuration.instances,
-            intra_op=configuration.intra_op_threads,
         )
-        sessions, problems = self._sessions(source, configuration, grant)
+        sessions, granted, problems = self._sessions(source, configuration, grant)
         session = sessions[0]
         signature = manifest.signature.checked_against(session.signature) if manifest else session.signature
         if manifest and (samples := Samples.read(directory)):
@@ -69,7 +70,7 @@ class Loader:
             signature=signature,
             configuration=configuration,
             sessions=sessions,
-            grant=grant,
+            grant=granted,
             problems=problems,
             rows_count=rows_count,
             batched=rows_count and _may_batch(session, signature, configuration),
@@ -77,15 +78,17 @@ class Loader:
         )
 
     def _sessions(
-        self, source: "_Source", configuration: ModelConfiguration, grant: Grant
-    ) -> tuple[tuple[Session, ...], tuple[str, ...]]:
-        """Return a session for each instance, or one that takes several runs at once; and why it is not as was wished."""
+        self, source: "_Source", configuration: ModelConfiguration, grant: Callable[..., Grant]
+    ) -> tuple[tuple[Session, ...], Grant, tuple[str, ...]]:
+        """Return a session for each instance, or one that takes several runs at once; its threads; and why it is not as was wished."""
         wishes = configuration.wishes or (Provider(name=self._provider),)
         chosen, problems = providers.resolve(wishes, configuration.provider_policy)
         while True:
             names = [provider.name for provider in chosen]
+            fed = 1 if names[0] in DEVICES else None  # a device computes; its session needs the CPU only to be fed
+            granted = grant(intra_op=configuration.intra_op_threads or fed)
             try:
-                session = self._session(source, chosen, configuration.session, grant)
+                session = self._session(source, chosen, configuration.session, granted)
                 providers.checked(names, session.providers, session.nodes)
             except (ModelLoadError, ConfigurationError) as error:
                 if configuration.provider_policy == "require" or names == [CPU]:
@@ -95,10 +98,11 @@ class Loader:
                 continue
             break
         for problem in problems:
-            logger.warning("%s: %s Doing without, as provider_policy = 'prefer' allows.", source.owner, problem)
-        logger.info("%s: %s of the graph", source.owner, providers.described(session.nodes))
-        more = 0 if session.concurrent else grant.instances - 1
-        return (session, *(self._session(source, chosen, configuration.session, grant) for _ in range(more))), problems
+            logger.warning("%s: doing without a provider, as provider_policy = 'prefer' allows: %s", source.owner, problem)
+        logger.info("%s: nodes of the graph: %s", source.owner, providers.described(session.nodes))
+        more = 0 if session.concurrent else granted.instances - 1
+        others = (self._session(source, chosen, configuration.session, granted) for _ in range(more))
+        return (session, *others), granted, problems
 
     def _session(self, source: "_Source", chosen: tuple[Provider, ...], tuning: SessionTuning, grant: Grant) -> Session:
         directory = private_directory(self._cache_directory) if self._cache_directory else None

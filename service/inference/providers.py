@@ -2,19 +2,22 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
 from typing import Final
 
 import onnxruntime as ort
 
 from service.errors import ConfigurationError
-from service.inference.provider_defaults import CPU, CUDA
+from service.inference.provider_defaults import CPU, CUDA, DEVICES
 from service.repository.runtime_configuration import Policy, Provider
 
 logger = logging.getLogger("axon.providers")
 
 AUTO: Final = "auto"
+_LIBRARIES: Final = " pip install 'onnxruntime-gpu[cuda,cudnn]' brings the libraries, the driver comes with the system."
 # An ONNX model of one node, y = x + x for one number: whether a provider's libraries and device are there shows when it is loaded.
 _PROBE: Final = bytes.fromhex(
     "080a3a350a0e0a01780a017812017922034164641201705a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a02080142040a001012"
@@ -42,6 +45,8 @@ def resolve(wishes: Sequence[Provider], policy: Policy) -> tuple[tuple[Provider,
         provider = Provider(name=automatic()) if wish.name == AUTO else wish
         try:
             require_available(provider.name)
+            if provider.name in DEVICES:
+                _load_libraries()
             chosen.append(provider)
         except ConfigurationError as error:
             if policy == "require":
@@ -59,9 +64,10 @@ def checked(wanted: Sequence[str], actual: Sequence[str], nodes: Mapping[str, in
     """
     for name in wanted:
         if name != CPU and name not in actual:
+            brought = _LIBRARIES if name in DEVICES else ""
             raise ConfigurationError(
-                f"The execution provider {name} was asked for, but onnxruntime uses {', '.join(actual)}: its libraries or its "
-                "device are missing on this machine. Install what it needs, choose another, or set provider_policy = 'prefer'."
+                f"The execution provider {name} was asked for, but onnxruntime uses {', '.join(actual)}: its libraries or its device "
+                f"are missing on this machine.{brought} Choose another, or set provider_policy = 'prefer'."
             )
     total = sum(nodes.values())
     if total and not nodes.get(wanted[0]):
@@ -87,6 +93,7 @@ def automatic() -> str:
     if CUDA not in ort.get_available_providers():
         logger.info("execution provider auto is %s: the installed onnxruntime has no CUDA", CPU)
         return CPU
+    _load_libraries()
     options = ort.SessionOptions()
     options.log_severity_level = 4
     try:
@@ -98,6 +105,13 @@ def automatic() -> str:
         return CUDA
     logger.warning("execution provider auto is %s: onnxruntime has CUDA, but its libraries or its device are missing here", CPU)
     return CPU
+
+
+@cache
+def _load_libraries() -> None:
+    """Load the CUDA and cuDNN libraries that pip has installed, which the system's loader does not find by itself."""
+    with redirect_stdout(StringIO()):  # it prints what it misses; what matters is whether the provider works afterwards
+        ort.preload_dlls()
 
 
 def _advice(wish: str) -> str:

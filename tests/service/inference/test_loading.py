@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from service.errors import ConfigurationError, ModelLoadError, PackageError
+from service.inference import loading
 from service.inference import session as session_module
 from service.inference.loading import Loader
 from service.inference.provider_defaults import CPU
@@ -139,6 +140,27 @@ def test_several_instances_on_a_device_have_sessions_of_their_own(
 
     assert len(model.sessions) == 2
     assert [run([ROW])[0].tolist() for run in model.runs] == [(ROW @ graphs.weights).tolist()] * 2
+
+
+def test_device_leaves_the_cpus_to_others(
+    tmp_path: Path, graphs: Any, save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "DEVICES", {CPU: "cpu"})
+    monkeypatch.setattr(loading, "available_cpus", lambda *, processes: 8)
+    save(graphs.affine(), tmp_path / "m" / "1")
+
+    assert loaded(tmp_path).grant.intra_op == 1
+
+
+def test_fallback_to_the_cpu_gets_the_threads_of_the_cpu(
+    tmp_path: Path, graphs: Any, save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "DEVICES", {AZURE: "cuda"})
+    monkeypatch.setattr(loading, "available_cpus", lambda *, processes: 8)
+    save(graphs.affine(), tmp_path / "m" / "1")
+    (tmp_path / "m" / "model.toml").write_text(f"providers = ['{AZURE}']\nprovider_policy = 'prefer'", encoding="utf-8")
+
+    assert loaded(tmp_path).grant.intra_op == 8
 
 
 def test_threads_of_model_toml_hold(tmp_path: Path, graphs: Any, save: Callable[..., Path]) -> None:

@@ -96,7 +96,10 @@ def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_providers_are_names_or_tables_with_options(tmp_path: Path) -> None:
     (tmp_path / "model.toml").write_text(
         """
-        providers = [{ name = "TensorrtExecutionProvider", options = { trt_fp16_enable = true, device_id = 1 } }, "CUDAExecutionProvider"]
+        providers = [
+            { name = "TensorrtExecutionProvider", options = { trt_fp16_enable = true, device_id = 1 } },
+            "CUDAExecutionProvider",
+        ]
         provider_policy = "prefer"
         """,
         encoding="utf-8",

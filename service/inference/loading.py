@@ -80,7 +80,7 @@ class Loader:
     def _sessions(
         self, source: "_Source", configuration: ModelConfiguration, grant: Callable[..., Grant]
     ) -> tuple[tuple[Session, ...], Grant, tuple[str, ...]]:
-        """Return a session for each instance, or one that takes several runs at once; its threads; and why it is not as was wished."""
+        """Return a session for each instance, or one that takes all runs; the threads; why it is not as was wished."""
         wishes = configuration.wishes or (Provider(name=self._provider),)
         chosen, problems = providers.resolve(wishes, configuration.provider_policy)
         while True:

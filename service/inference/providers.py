@@ -66,8 +66,8 @@ def checked(wanted: Sequence[str], actual: Sequence[str], nodes: Mapping[str, in
         if name != CPU and name not in actual:
             brought = _LIBRARIES if name in DEVICES else ""
             raise ConfigurationError(
-                f"The execution provider {name} was asked for, but onnxruntime uses {', '.join(actual)}: its libraries or its device "
-                f"are missing on this machine.{brought} Choose another, or set provider_policy = 'prefer'."
+                f"The execution provider {name} was asked for, but onnxruntime uses {', '.join(actual)}: its libraries or its "
+                f"device are missing on this machine.{brought} Choose another, or set provider_policy = 'prefer'."
             )
     total = sum(nodes.values())
     if total and not nodes.get(wanted[0]):

@@ -146,7 +146,7 @@ def test_device_leaves_the_cpus_to_others(
     tmp_path: Path, graphs: Any, save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "DEVICES", {CPU: "cpu"})
-    monkeypatch.setattr(loading, "available_cpus", lambda *, processes: 8)
+    monkeypatch.setattr(loading, "available_cpus", lambda **_share: 8)
     save(graphs.affine(), tmp_path / "m" / "1")
 
     assert loaded(tmp_path).grant.intra_op == 1
@@ -156,7 +156,7 @@ def test_fallback_to_the_cpu_gets_the_threads_of_the_cpu(
     tmp_path: Path, graphs: Any, save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "DEVICES", {AZURE: "cuda"})
-    monkeypatch.setattr(loading, "available_cpus", lambda *, processes: 8)
+    monkeypatch.setattr(loading, "available_cpus", lambda **_share: 8)
     save(graphs.affine(), tmp_path / "m" / "1")
     (tmp_path / "m" / "model.toml").write_text(f"providers = ['{AZURE}']\nprovider_policy = 'prefer'", encoding="utf-8")
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +243,16 @@ def test_failed_run_gives_the_reason_in_one_line(graphs: Any, session_of: Sessio
 
     assert "\n" not in str(caught.value)
     assert "ONNXRuntimeError" not in str(caught.value)
+
+
+def test_runs_at_once_do_not_mix(graphs: Any, session_of: SessionOf) -> None:
+    """What several instances on the CPU rely on: they share a session."""
+    session = session_of(graphs.affine())
+    batches = [np.random.default_rng(seed).normal(size=(16, 4)).astype(np.float32) for seed in range(64)]
+
+    with ThreadPoolExecutor(4) as threads:
+        outputs = list(threads.map(lambda batch: session.run([batch])[0], batches))
+
+    for batch, output in zip(batches, outputs, strict=True):
+        np.testing.assert_allclose(output, batch @ graphs.weights, rtol=1e-5, atol=1e-6)
+    assert session.concurrent

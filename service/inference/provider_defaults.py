@@ -14,8 +14,9 @@ OPENVINO: Final = "OpenVINOExecutionProvider"
 # Where a provider keeps tensors, by onnxruntime's name for the kind of device: its inputs and outputs are bound there.
 DEVICES: Final[Mapping[str, str]] = {CUDA: "cuda", TENSORRT: "cuda", "NvTensorRTRTXExecutionProvider": "cuda"}
 
-# Of these providers onnxruntime can write the optimised graph; others put compiled code into it that it cannot save.
-CACHEABLE: Final = frozenset({CPU, CUDA})
+# For these providers an optimised graph is kept. Those that compile put code into it that onnxruntime cannot save; they have caches
+# of their own, below.
+CACHEABLE: Final = frozenset({CPU})
 
 # HEURISTIC: an exhaustive search for a convolution's algorithm costs seconds for every new shape, and each batch size is one.
 # kSameAsRequested: the other strategy doubles the arena, which never gives memory back, and other models want the device too.

@@ -142,15 +142,6 @@ def test_half_precision_is_served(tmp_path: Path, networks: Any) -> None:
     assert set(session.nodes) == {CUDA}
 
 
-def test_optimised_graph_is_kept_and_used(repository: Path, tmp_path: Path, pictures: Array) -> None:
-    for _ in range(2):
-        loader = Loader(provider=CUDA, cache_directory=tmp_path / "cache")
-        model = loader.load(find_models(repository)[0], 1, ModelConfiguration())
-
-    np.testing.assert_allclose(model.session.run([pictures])[0], on_the_cpu(repository, pictures), rtol=TOLERANCE, atol=TOLERANCE)
-    assert len(list((tmp_path / "cache").glob("*.onnx"))) == 1
-
-
 class Silent:
     """An observer that keeps nothing."""
 

@@ -99,7 +99,6 @@ class Loader:
             break
         for problem in problems:
             logger.warning("%s: doing without a provider, as provider_policy = 'prefer' allows: %s", source.owner, problem)
-        logger.info("%s: nodes of the graph: %s", source.owner, providers.described(session.nodes))
         more = 0 if session.concurrent else granted.instances - 1
         others = (self._session(source, chosen, configuration.session, granted) for _ in range(more))
         return (session, *others), granted, problems

@@ -40,7 +40,7 @@ def test_model_is_served_as_its_file_says(models: Path, running: Running) -> Non
         answer = server.infer("m", ROW)
 
     assert answer.status_code == 200
-    assert "model m version 1 may run 2 at once, 1 threads a run" in server.log
+    assert "rows, 2 instances, 1 thread a run" in server.log
     assert (
         "doing without a provider, as provider_policy = 'prefer' allows: The execution provider NoExecutionProvider" in server.log
     )
@@ -73,4 +73,4 @@ def test_models_of_a_repository_share_the_cpus(models: Path, graphs: Any, save: 
     with running(models) as server:
         log = server.log
 
-    assert log.count("may run 1 at once, 1 threads a run") == others + 1
+    assert log.count("rows, 1 thread a run") == others + 1

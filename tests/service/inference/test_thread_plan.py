@@ -1,5 +1,4 @@
 import gc
-import logging
 
 import pytest
 
@@ -64,19 +63,28 @@ def test_unloaded_model_gives_its_cpus_back() -> None:
     assert plan.grant("m", 1).intra_op == 8
 
 
-def test_more_threads_than_cpus_are_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_model_that_asks_for_more_threads_than_there_are_cpus_is_named(caplog: pytest.LogCaptureFixture) -> None:
     plan = ThreadPlan(2)
-    kept = [plan.grant("a", 1), plan.grant("b", 1)]
+    kept = [plan.grant("a", 1), plan.grant("b", 1, intra_op=2)]
 
-    assert [grant.intra_op for grant in kept] == [2, 1]
-    assert "can keep 3 threads busy; the process has 2 CPUs" in caplog.text
+    assert plan.busy == sum(grant.threads for grant in kept) == 4
+    assert "with model b, 1 at once on 2 threads, the models can keep 4 threads busy; the process has 2 CPUs" in caplog.text
 
 
-def test_grants_are_logged_and_listed(caplog: pytest.LogCaptureFixture) -> None:
+def test_more_models_than_cpus_are_no_mistake(caplog: pytest.LogCaptureFixture) -> None:
+    plan = ThreadPlan(2)
+    plan.expect(3)
+
+    grants = [plan.grant(name, 1) for name in "abc"]
+
+    assert [grant.intra_op for grant in grants] == [1, 1, 1]
+    assert caplog.messages == []
+
+
+def test_grants_are_listed() -> None:
     plan = ThreadPlan(4)
 
-    with caplog.at_level(logging.INFO):
-        grant = plan.grant("m", 3, instances=2)
+    grant = plan.grant("m", 3, instances=2)
 
     assert plan.grants == [grant]
-    assert "model m version 3 may run 2 at once, 3 threads a run" in caplog.text
+    assert str(grant) == "2 instances, 3 threads a run"

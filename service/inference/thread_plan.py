@@ -19,13 +19,14 @@ logger = logging.getLogger("axon.threads")
 class Grant:
     """The threads of one loaded version: `instances` runs at once, on a pool that lets one run use up to `intra_op` threads.
 
-    Counts as long as somebody holds it.
+    `versions` of the model serve side by side with as many threads each. Counts as long as somebody holds it.
     """
 
     model: str
     version: int
     instances: int
     intra_op: int
+    versions: int = 1
 
     def __str__(self) -> str:
         instances = "" if self.instances == 1 else f"{self.instances} instances, "
@@ -59,7 +60,7 @@ class ThreadPlan:
     def grant(self, model: str, version: int, *, versions: int = 1, instances: int = 1, intra_op: int | None = None) -> Grant:
         """Return the threads of a version. `versions` of the model serve side by side; `intra_op` fixes the threads of one run."""
         with self._lock:
-            granted = Grant(model, version, instances, intra_op or self._share(model, versions, instances))
+            granted = Grant(model, version, instances, intra_op or self._share(model, versions, instances), versions)
             self._grants.add(granted)
             busy = self._busy()
         if busy > self.cpus and (intra_op or instances > 1):  # more models than CPUs are no mistake
@@ -93,4 +94,4 @@ class ThreadPlan:
     def _by_model(self, besides: str | None) -> Iterator[int]:
         """Yield the threads of each model; of versions that have replaced each other the larger number counts."""
         for model in {grant.model for grant in self._grants} - {besides}:
-            yield max(grant.threads for grant in self._grants if grant.model == model)
+            yield max(grant.threads * grant.versions for grant in self._grants if grant.model == model)

@@ -28,7 +28,12 @@ def test_runs_of_several_instances_and_their_pool_share_the_cpus() -> None:
 
 
 def test_versions_side_by_side_share_the_cpus_of_their_model() -> None:
-    assert ThreadPlan(8).grant("m", 1, versions=2).intra_op == 4
+    plan = ThreadPlan(8)
+
+    kept = [plan.grant("m", number, versions=2) for number in (1, 2)]
+
+    assert [grant.intra_op for grant in kept] == [4, 4]
+    assert plan.busy == 8
 
 
 def test_version_that_replaces_another_gets_the_same() -> None:

@@ -91,10 +91,10 @@ def measure(way: str, seconds: float) -> dict[str, float]:
     return figures | {"idle": busy(sessions[:1], 1, seconds / 2, pause=_PAUSE)["cpus"]}
 
 
-def main(seconds: float = 2, turns: int = 5) -> None:
+def main(seconds: float = 2, turns: float = 5) -> None:
     """Let the ways take turns and write a table."""
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
-    for _ in range(turns):
+    for _ in range(int(turns)):
         for way in WAYS:
             command = [sys.executable, __file__, way, str(seconds)]
             found[way].append(json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout))
@@ -108,4 +108,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1 and sys.argv[1] in WAYS:
         sys.stdout.write(json.dumps(measure(sys.argv[1], float(sys.argv[2]))))
     else:
-        main(*map(int, sys.argv[1:]))
+        main(*map(float, sys.argv[1:]))

@@ -56,6 +56,7 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
         settle_seconds=SETTLE_SECONDS if settings.model_control == "watch" else 0.0,
         observer=Combined(measured, statistics),
         processes=process.count,
+        cache_directory=settings.cache_directory,
     )
     process.change_with(lifecycle)
 

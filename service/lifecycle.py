@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from service.errors import AxonError, ConfigurationError, InvalidRequest, ModelNotFound, PackageError
-from service.inference.loading import load
+from service.inference.loading import Loader
+from service.inference.thread_plan import ThreadPlan
 from service.offload import offload
 from service.registry import Registry, State
 from service.repository.configuration import Latest, ModelConfiguration
@@ -38,7 +39,8 @@ class Lifecycle:
     """Keeps the registry in step with the repository. One change at a time; loading happens on a thread.
 
     `provider` is the execution provider of models whose model.toml names none. A version without a manifest is left alone until its
-    files have been at rest for `settle_seconds`: it may still be on its way. `processes` is how many processes share the CPUs.
+    files have been at rest for `settle_seconds`: it may still be on its way. `processes` is how many processes share the CPUs. In
+    `cache_directory` optimised graphs are kept, if it is given.
     """
 
     def __init__(
@@ -51,19 +53,24 @@ class Lifecycle:
         settle_seconds: float,
         observer: LifecycleObserver,
         processes: int = 1,
+        cache_directory: Path | None = None,
     ) -> None:
         self._registry = registry
         self._root = root
         self._model_name = model_name
-        self._provider = provider
+        self._loader = Loader(provider=provider, processes=processes, cache_directory=cache_directory)
         self._settling = Settling(seconds=settle_seconds)
         self._observer = observer
         self._transitions = Transitions(registry, observer)
-        self._processes = processes
         self._changing = asyncio.Lock()
         self._complete = False
         self._tried: dict[tuple[str, int], _Attempt] = {}
         self._overrides: dict[str, Mapping[str, Any]] = {}
+
+    @property
+    def threads(self) -> ThreadPlan:
+        """How the CPUs are shared out among the models."""
+        return self._loader.plan
 
     async def load_all(self) -> None:
         """Bring every model of the repository to what it should be, and take down those whose directory is gone.
@@ -77,6 +84,7 @@ class Lifecycle:
             logger.exception("cannot read the model repository %s", self._root)
             models = None
         async with self._changing:
+            self._loader.plan.expect(len(models or ()))
             for model in (models or {}).values():
                 try:
                     await self._reconcile(model)
@@ -172,7 +180,7 @@ class Lifecycle:
         self._transitions.begin(model.name, number)
         started_at = perf_counter()
         try:
-            loaded = await offload(load, model, number, configuration, provider=self._provider, processes=self._processes)
+            loaded = await offload(self._loader.load, model, number, configuration)
             self._transitions.serve(loaded)
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with one version, the others serve
             attempt.failure = error.with_traceback(None)

@@ -41,7 +41,7 @@ def serve(settings: Settings) -> None:
         raise ConfigurationError(f"The model repository {settings.repository} is not a directory. Name one: axon serve DIRECTORY.")
     if settings.shutdown_delay >= max(1, settings.shutdown_timeout):
         raise ConfigurationError("Setting 'shutdown_delay' is part of 'shutdown_timeout': it must be shorter.")
-    providers.resolve(settings.provider)
+    providers.require_available(settings.provider)
     context = _tls_context(settings)
     with _listeners(settings, scheme="http" if context is None else "https") as listeners, _grpc_address(settings) as grpc_address:
         if grpc_address is not None and grpc_address.shared:

@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_level: debug, info, warning or error.
     max_body_size: largest request body, in bytes, after decompression.
     min_compress_size: smallest answer of a model that is compressed for a client that accepts it, in bytes.
+    cache_directory: where optimised graphs and compiled engines are kept between starts; unset, they are made anew.
     api_keys: file of API keys, see `axon keys`; with it every call but a health check needs one.
     open_metrics: whether /metrics needs no key; it names models and shows how much they are used.
     tls_certificate, tls_key: PEM files; with them the server speaks TLS only.
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_level: Level = "info"
     max_body_size: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
     min_compress_size: Annotated[int, msgspec.Meta(ge=0)] = 256 * 1024
+    cache_directory: Path | None = None
     shutdown_timeout: Annotated[int, msgspec.Meta(ge=0)] = 30
     api_keys: Path | None = None
     open_metrics: bool = False

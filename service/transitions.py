@@ -6,6 +6,7 @@ from typing import Protocol
 
 from service.errors import AxonError
 from service.inference.memory import give_back_memory
+from service.inference.providers import described
 from service.inference.served_model import LoadedModel, ModelObserver, ServedModel
 from service.offload import offload
 from service.registry import Registry, State, VersionStatus
@@ -47,7 +48,9 @@ class Transitions:
         before = self._registry.admit(ServedModel(loaded, self._observer.model(loaded.name, loaded.version)))
         self._set_status(VersionStatus(loaded.name, State.READY, str(loaded.version)))
         batching = f"batches of up to {loaded.configuration.batching.max_batch_size} rows" if loaded.batched else "no batching"
-        logger.info("model %s version %d ready on %s, %s", loaded.name, loaded.version, loaded.session.providers[0], batching)
+        session = loaded.session
+        on = f"{session.providers[0]} (nodes: {described(session.nodes)})" if len(session.nodes) > 1 else session.providers[0]
+        logger.info("model %s version %d ready on %s, %s, %s", loaded.name, loaded.version, on, batching, loaded.grant)
         if before is not None:
             self._drain(before)
 

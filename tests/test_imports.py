@@ -54,7 +54,13 @@ def importers(*packages: str) -> set[str]:
     [
         pytest.param(
             ["onnxruntime"],
-            {"service.inference.session", "service.inference.providers", "training.parity", "training.features.running"},
+            {
+                "service.inference.session",
+                "service.inference.device",
+                "service.inference.providers",
+                "training.parity",
+                "training.features.running",
+            },
             id="onnxruntime",
         ),
         pytest.param(["tf2onnx"], {"training.export.conversion"}, id="tf2onnx"),

@@ -11,7 +11,9 @@ import numpy as np
 from service.errors import AxonError
 from service.inference.batcher import Batcher, RunObserver, Timing
 from service.inference.cache import ResponseCache, key_of
+from service.inference.execution import Run
 from service.inference.session import Session
+from service.inference.thread_plan import Grant
 from service.inference.validation import checked_inputs, checked_outputs
 from service.repository.configuration import ModelConfiguration
 from service.repository.manifest import Manifest
@@ -37,17 +39,31 @@ class ModelObserver(RunObserver, Protocol):
 class LoadedModel:
     """All that is known of a version once its session has proved itself, before it serves.
 
-    `rows_count` says that the first axis of every tensor is the same batch axis, `batched` that requests may share a run.
+    `rows_count` says that the first axis of every tensor is the same batch axis, `batched` that requests may share a run. There is
+    a session for each instance, or one that takes the runs of all. `problems` says which providers it does without, and why.
     """
 
     name: str
     version: int
     signature: Signature
     configuration: ModelConfiguration
-    session: Session
+    sessions: tuple[Session, ...]
+    grant: Grant
+    problems: tuple[str, ...]
     rows_count: bool
     batched: bool
     manifest: Manifest | None
+
+    @property
+    def session(self) -> Session:
+        """The first session, which is as all others."""
+        return self.sessions[0]
+
+    @property
+    def runs(self) -> list[Run]:
+        """What to call for a run, one for each run at a time."""
+        sessions = self.sessions if len(self.sessions) > 1 else self.sessions * self.grant.instances
+        return [session.run for session in sessions]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +80,11 @@ class Answer:
 
 
 class ServedModel:
-    """A version that answers requests. Must be made on the event loop; `infer` may run many times at once."""
+    """A version that answers requests. Must be made on the event loop; `infer` may run many times at once.
+
+    `grant` has its threads and instances, `nodes` how many nodes of the graph each execution provider runs, `problems` which
+    providers it does without, and why.
+    """
 
     def __init__(self, loaded: LoadedModel, observer: ModelObserver) -> None:
         self.name = loaded.name
@@ -72,9 +92,12 @@ class ServedModel:
         self.signature = loaded.signature
         self.takes_text = any(spec.datatype == "BYTES" for spec in loaded.signature.inputs)
         self._free_axes = any(-1 in spec.shape[1:] for spec in loaded.signature.inputs)
+        self.grant = loaded.grant  # the threads count as taken as long as this version serves
+        self.nodes = loaded.session.nodes
+        self.problems = loaded.problems
         self._observer = observer
         self._batcher = Batcher(
-            [loaded.session.run],
+            loaded.runs,
             name=loaded.name,
             version=loaded.version,
             batching=loaded.configuration.batching,

@@ -7,7 +7,7 @@ import numpy as np
 from service.errors import ModelLoadError, PackageError
 from service.inference.batch import split
 from service.inference.session import Session
-from service.repository.configuration import Batching
+from service.repository.configuration import ModelConfiguration
 from service.repository.datatypes import to_numpy
 from service.repository.manifest import Manifest
 from service.repository.samples import Samples
@@ -21,12 +21,15 @@ _PROBE_SEED = 20
 _FREE_AXIS = 4  # an arbitrary size for an axis of any size that is not the batch axis
 
 
-def warm_up(session: Session, signature: Signature, batching: Batching) -> None:
+def warm_up(session: Session, signature: Signature, configuration: ModelConfiguration) -> None:
     """Run on blank input, so that no request pays for a first run: at one row and at a full batch, or at every allowed size.
 
     A graph whose free axes cannot be guessed (or whose input must not be blank) is left cold; that it loads has been shown.
     """
-    sizes = batching.batch_sizes or (1, batching.max_batch_size)
+    batching = configuration.batching
+    sizes = configuration.warm_up.batch_sizes or batching.batch_sizes or (1, batching.max_batch_size)
+    if not configuration.warm_up.enabled:
+        return
     for rows in dict.fromkeys(sizes if signature.has_batch_axis else (1,)):
         try:
             session.run([_blank(spec, rows) for spec in signature.inputs])

@@ -34,7 +34,7 @@ def model_configuration(model: ServedModel) -> dict[str, Any]:
         "max_batch_size": batching.max_batch_size if model.rows_count else 0,
         "input": [_tensor(spec, batched=model.rows_count) for spec in model.signature.inputs],
         "output": [_tensor(spec, batched=model.rows_count) for spec in model.signature.outputs],
-        "instance_group": [{"name": f"{model.name}_0", "kind": kind, "count": 1, "gpus": [0] if gpu else []}],
+        "instance_group": [{"name": f"{model.name}_0", "kind": kind, "count": model.grant.instances, "gpus": [0] if gpu else []}],
         "default_model_filename": "model.onnx",
         "response_cache": {"enable": model.configuration.cache.max_bytes > 0},
         "model_transaction_policy": {"decoupled": False},

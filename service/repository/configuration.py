@@ -9,12 +9,14 @@ from typing import Annotated, Any, Self
 import msgspec
 
 from service.errors import ConfigurationError
+from service.repository.expectations import explained
+from service.repository.runtime_configuration import Policy, Provider, Rows, SessionTuning, WarmUp
 
 CONFIGURATION_NAME = "model.toml"
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-Rows = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+Instances = Annotated[int, msgspec.Meta(ge=1, le=64)]
 Levels = Annotated[int, msgspec.Meta(ge=0, le=100)]
 Delay = Annotated[float, msgspec.Meta(ge=0, le=10)]
 _MAX_BATCH_SIZE = 64  # rows, unless model.toml says otherwise
@@ -108,8 +110,11 @@ class Specific(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
 class ModelConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The content of `model.toml`. Every key may be left out.
 
-    `provider` is an execution provider of onnxruntime by its name, or `auto`; unset, the server's setting holds.
-    `intra_op_threads` is the number of threads that work on one run; unset, it follows from the CPUs of the process.
+    `providers` are execution providers of onnxruntime, the first choice first, each a name or a table with `name` and `options`;
+    without them the server's setting holds. The CPU runs what they do not take. With the policy `require` all of them must be
+    there and the first must take part of the graph; with `prefer` the next or the CPU will do, and the log says why.
+    `instances` is how many runs may happen at once. `intra_op_threads` is the number of threads that work on one run; unset, it
+    follows from the CPUs of the process and from what else is loaded.
     `labels` are names that stand for versions in a request, `stable = 3` for example.
     With `required`, the server is not ready as long as this model does not serve.
     """
@@ -118,9 +123,24 @@ class ModelConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     cache: Cache = Cache()
     versions: Latest | All | Specific = Latest()
     labels: dict[str, Positive] = {}
-    provider: str | None = None
+    providers: Annotated[tuple[str | Provider, ...], msgspec.Meta(max_length=8)] = ()
+    provider_policy: Policy = "require"
+    instances: Instances = 1
     intra_op_threads: Threads | None = None
+    session: SessionTuning = SessionTuning()
+    warm_up: WarmUp = WarmUp()
     required: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for providers that cannot stand together."""
+        names = [provider.name for provider in self.wishes]
+        if len(set(names)) < len(names) or ("auto" in names and len(names) > 1):
+            raise ValueError(f"providers = {names} must be different, and 'auto' alone")
+
+    @property
+    def wishes(self) -> tuple[Provider, ...]:
+        """The providers, those that are only named too."""
+        return tuple(Provider(name=each) if isinstance(each, str) else each for each in self.providers)
 
     @classmethod
     def read(cls, model_directory: Path, override: Mapping[str, Any] = MappingProxyType({})) -> Self:
@@ -141,4 +161,4 @@ class ModelConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True
             return msgspec.convert(raw, cls)
         except msgspec.ValidationError as error:
             place = f"{path} with what the load call sets" if override else path
-            raise ConfigurationError(f"{place}: {error}.") from error
+            raise ConfigurationError(f"{place}: {explained(error, cls)}.") from error

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from service.errors import ModelLoadError
 from service.inference.providers import CPU
 from service.inference.session import Session
 from service.repository.datatypes import DATATYPES, Datatype, to_numpy
+from service.repository.runtime_configuration import SessionTuning
 from service.repository.signature import TensorSpec
 
 SessionOf = Callable[..., Session]
@@ -84,20 +86,153 @@ def test_cut_graph_is_a_load_error(graphs: Any, tmp_path: Path) -> None:
         Session(path, threads=1, providers=[CPU])
 
 
-def test_tensor_type_without_a_name_in_the_protocol_is_a_load_error(tmp_path: Path) -> None:
-    """A sequence is no tensor at all."""
-    value = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, ["n"])
-    graph = helper.make_graph(
-        [helper.make_node("SequenceConstruct", ["x"], ["y"])],
-        "graph",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
-        [value],
-    )
-    path = tmp_path / "model.onnx"
-    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString())
+def typed_graph(nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: list[Any] | None = None) -> Any:
+    graph = helper.make_graph(nodes, "graph", inputs, outputs, constants or [])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
-    with pytest.raises(ModelLoadError, match=r"Tensor 'y' of .* has type seq\(tensor\(float\)\), which cannot be served"):
-        Session(path, threads=1, providers=[CPU])
+
+def test_graph_without_any_tensor_to_give_is_a_load_error(session_of: SessionOf) -> None:
+    """A sequence is no tensor at all."""
+    graph = typed_graph(
+        [helper.make_node("SequenceConstruct", ["x"], ["y"])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, ["n"])],
+    )
+
+    with pytest.raises(ModelLoadError, match=r"No output of .* is a tensor: 'y' \(seq\(tensor\(float\)\)\)"):
+        session_of(graph)
+
+
+def test_classifier_of_scikit_learn_is_served_without_its_list_of_maps(
+    session_of: SessionOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As skl2onnx writes it unless told otherwise: a tensor of labels, and a map of probabilities for each row."""
+    maps = helper.make_sequence_type_proto(
+        helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    )
+    zipped = helper.make_node("ZipMap", ["x"], ["probabilities"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    graph = typed_graph(
+        [helper.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0), zipped],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor_value_info("label", TensorProto.INT64, ["n"]), helper.make_value_info("probabilities", maps)],
+    )
+
+    session = session_of(graph)
+
+    assert [spec.name for spec in session.signature.outputs] == ["label"]
+    assert [array.tolist() for array in session.run([np.array([[0.2, 0.8], [0.9, 0.1]], np.float32)])] == [[1, 0]]
+    assert "is served without 'probabilities' (seq(map(int64,tensor(float))))" in caplog.text
+    assert "{'zipmap': False}" in caplog.text
+
+
+def test_type_without_a_name_in_the_protocol_is_a_load_error(session_of: SessionOf) -> None:
+    tensors = [helper.make_tensor_value_info(name, TensorProto.BFLOAT16, ["n"]) for name in ("x", "y")]
+    graph = typed_graph([helper.make_node("Identity", ["x"], ["y"])], tensors[:1], tensors[1:])
+
+    with pytest.raises(ModelLoadError, match=r"Tensor 'x' of .* has type tensor\(bfloat16\), which cannot be served; served are"):
+        session_of(graph)
+
+
+def test_sequence_as_an_input_is_a_load_error(session_of: SessionOf) -> None:
+    graph = typed_graph(
+        [helper.make_node("SequenceLength", ["x"], ["y"])],
+        [helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [])],
+    )
+
+    with pytest.raises(ModelLoadError, match=r"Tensor 'x' of .* has type seq\(tensor\(float\)\), which cannot be served"):
+        session_of(graph)
+
+
+def test_optional_input_is_left_out_and_absent(session_of: SessionOf, caplog: pytest.LogCaptureFixture) -> None:
+    absent = helper.make_optional_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, ["n"]))
+    graph = typed_graph(
+        [helper.make_node("OptionalHasElement", ["mask"], ["has"]), helper.make_node("Identity", ["x"], ["y"])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"]), helper.make_value_info("mask", absent)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"]), helper.make_tensor_value_info("has", TensorProto.BOOL, [])],
+    )
+
+    session = session_of(graph)
+
+    assert [spec.name for spec in session.signature.inputs] == ["x"]
+    assert "is served without 'mask' (optional(tensor(float)))" in caplog.text
+
+
+def test_constant_that_is_also_an_input_keeps_its_value(session_of: SessionOf) -> None:
+    """Older exporters list all weights as inputs."""
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ("x", "w", "y")]
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [1], [3.0])
+    graph = typed_graph([helper.make_node("Mul", ["x", "w"], ["y"])], tensors[:2], tensors[2:], [weights])
+
+    session = session_of(graph)
+
+    assert [spec.name for spec in session.signature.inputs] == ["x"]
+    assert session.run([np.array([2], np.float32)])[0].tolist() == [6]
+
+
+def test_scalar_is_served(graphs: Any, session_of: SessionOf) -> None:
+    session = session_of(graphs.identity("FP32", []))
+
+    assert session.run([np.array(7, np.float32)])[0].tolist() == 7
+
+
+def test_tensor_of_unknown_rank_is_served_in_any_shape(session_of: SessionOf) -> None:
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "y")]
+    session = session_of(typed_graph([helper.make_node("Neg", ["x"], ["y"])], tensors[:1], tensors[1:]))
+
+    assert session.signature.inputs == (TensorSpec("x", "FP32", ()),)
+    assert session.signature.inputs[0].accepts((2, 1))
+    assert session.run([np.array([[1], [2]], np.float32)])[0].tolist() == [[-1], [-2]]
+
+
+def test_nodes_are_counted_by_provider(graphs: Any, session_of: SessionOf) -> None:
+    assert session_of(graphs.summed()).nodes == {CPU: 2}
+
+
+@pytest.mark.parametrize(
+    "tuning",
+    [
+        pytest.param(SessionTuning(graph_optimization="none"), id="graph as it is"),
+        pytest.param(SessionTuning(memory_arena=False), id="no arena"),
+        pytest.param(SessionTuning(arena_shrinkage=True), id="arena that shrinks"),
+    ],
+)
+def test_tuning_does_not_change_answers(tuning: SessionTuning, graphs: Any, save: Callable[..., Path], tmp_path: Path) -> None:
+    session = Session(save(graphs.affine(), tmp_path), threads=1, providers=[CPU], tuning=tuning)
+    row = np.array([[1, 2, 3, 4]], np.float32)
+
+    np.testing.assert_allclose(session.run([row])[0], row @ graphs.weights)
+
+
+def test_graph_is_not_optimised_if_that_is_switched_off(graphs: Any, save: Callable[..., Path], tmp_path: Path) -> None:
+    path = save(
+        graphs.build(
+            [
+                helper.make_node("Neg", ["x"], ["a"]),
+                helper.make_node("Neg", ["a"], ["b"]),
+                helper.make_node("Identity", ["b"], ["y"]),
+            ],
+            {"x": ("FP32", ["n"])},
+            {"y": ("FP32", ["n"])},
+        ),
+        tmp_path,
+    )
+
+    plain = Session(path, threads=1, providers=[CPU], tuning=SessionTuning(graph_optimization="none"))
+
+    assert sum(plain.nodes.values()) == 3
+    assert sum(Session(path, threads=1, providers=[CPU]).nodes.values()) < 3
+
+
+def test_optimised_graph_is_written_and_gives_the_same(graphs: Any, save: Callable[..., Path], tmp_path: Path) -> None:
+    written = tmp_path / "optimised.onnx"
+    Session(save(graphs.affine(), tmp_path), threads=1, providers=[CPU], optimized_path=written)
+    row = np.array([[1, 2, 3, 4]], np.float32)
+
+    outputs = Session(written, threads=1, providers=[CPU], tuning=SessionTuning(graph_optimization="none")).run([row])
+
+    np.testing.assert_allclose(outputs[0], row @ graphs.weights)
 
 
 def test_failed_run_gives_the_reason_in_one_line(graphs: Any, session_of: SessionOf) -> None:
@@ -108,3 +243,16 @@ def test_failed_run_gives_the_reason_in_one_line(graphs: Any, session_of: Sessio
 
     assert "\n" not in str(caught.value)
     assert "ONNXRuntimeError" not in str(caught.value)
+
+
+def test_runs_at_once_do_not_mix(graphs: Any, session_of: SessionOf) -> None:
+    """What several instances on the CPU rely on: they share a session."""
+    session = session_of(graphs.affine())
+    batches = [np.random.default_rng(seed).normal(size=(16, 4)).astype(np.float32) for seed in range(64)]
+
+    with ThreadPoolExecutor(4) as threads:
+        outputs = list(threads.map(lambda batch: session.run([batch])[0], batches))
+
+    for batch, output in zip(batches, outputs, strict=True):
+        np.testing.assert_allclose(output, batch @ graphs.weights, rtol=1e-5, atol=1e-6)
+    assert session.concurrent

@@ -7,8 +7,9 @@ import pytest
 from service.errors import ModelLoadError, PackageError
 from service.inference.session import Session
 from service.inference.warmup import replay, rows_are_independent, warm_up
-from service.repository.configuration import Batching
+from service.repository.configuration import Batching, ModelConfiguration
 from service.repository.manifest import Manifest, Parity
+from service.repository.runtime_configuration import WarmUp
 from service.repository.samples import Samples
 from service.repository.signature import Signature
 
@@ -58,23 +59,27 @@ def test_rows_that_depend_on_each_other_are_found(
 def test_any_graph_can_be_warmed_up(build: Callable[[Any], Any], graphs: Any, session_of: SessionOf) -> None:
     session = session_of(build(graphs))
 
-    warm_up(session, session.signature, Batching(max_batch_size=8))
+    warm_up(session, session.signature, ModelConfiguration(batching=Batching(max_batch_size=8)))
 
 
 @pytest.mark.parametrize(
-    ("batching", "sizes"),
+    ("configuration", "sizes"),
     [
-        pytest.param(Batching(max_batch_size=8), [1, 8], id="one row and a full batch"),
-        pytest.param(Batching(batch_sizes=(2, 4, 8)), [2, 4, 8], id="every allowed size"),
+        pytest.param(ModelConfiguration(batching=Batching(max_batch_size=8)), [1, 8], id="one row and a full batch"),
+        pytest.param(ModelConfiguration(batching=Batching(batch_sizes=(2, 4, 8))), [2, 4, 8], id="every allowed size"),
+        pytest.param(ModelConfiguration(warm_up=WarmUp(batch_sizes=(3, 5))), [3, 5], id="sizes of model.toml"),
+        pytest.param(ModelConfiguration(warm_up=WarmUp(enabled=False)), [], id="switched off"),
     ],
 )
-def test_sizes_that_runs_will_have_are_warm(batching: Batching, sizes: list[int], graphs: Any, session_of: SessionOf) -> None:
+def test_sizes_that_runs_will_have_are_warm(
+    configuration: ModelConfiguration, sizes: list[int], graphs: Any, session_of: SessionOf
+) -> None:
     session = session_of(graphs.affine())
     ran: list[int] = []
     run = session.run
     session.run = lambda inputs: ran.append(len(inputs[0])) or run(inputs)
 
-    warm_up(session, session.signature, batching)
+    warm_up(session, session.signature, configuration)
 
     assert ran == sizes
 

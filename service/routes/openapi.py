@@ -99,7 +99,7 @@ def _index_operation() -> dict[str, Any]:
 
 def _control_operation(summary: str, verb: str) -> dict[str, Any]:
     done = _object(("name", verb), name=_STRING, **{verb: {"type": "boolean"}})
-    body = {"required": False, "content": {"application/json": {"schema": _ref("ControlRequest")}}}
+    body = {"required": False, "content": {"application/json": {"schema": _ref(f"{verb.capitalize()}Request")}}}
     return {"parameters": [_NAME], "post": _operation(summary, done, (400, 403, 404, 413, 500)) | {"requestBody": body}}
 
 
@@ -217,16 +217,15 @@ _SCHEMAS: Final = {
         model_version=_STRING,
         outputs={"type": "array", "items": _ref("Tensor")},
     ),
-    "ControlRequest": _object(
+    "LoadRequest": _object(
         (),
         parameters={
             "type": "object",
-            "properties": {
-                "config": {"type": "string", "description": "A model configuration as JSON in a string; for load."},
-                "unload_dependents": {"type": "boolean", "description": "For unload; no model depends on another here."},
-            },
+            "properties": {"config": {"type": "string", "description": "A model configuration in Triton's words: JSON in a string."}},
+            "additionalProperties": False,
         },
     ),
+    "UnloadRequest": _object((), parameters=_PARAMETERS),
     "ModelConfiguration": _object(
         ("name", "platform", "max_batch_size", "input", "output", "version_policy"),
         name=_STRING,

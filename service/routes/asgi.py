@@ -24,7 +24,8 @@ from service.request_context import begin, request_context
 JSON_TYPE: Final = b"application/json"
 BINARY_TYPE: Final = b"application/octet-stream"
 _JOINED: Final = 1 << 16  # bytes up to which one copy costs less than one more write to the socket
-_MILLISECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+MILLISECONDS: Final = r"0\.[0-9]{0,8}[1-9][0-9]{0,8}|[1-9][0-9]{0,8}(\.[0-9]{1,9})?"
+_MILLISECONDS: Final = re.compile(MILLISECONDS)
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -111,7 +112,7 @@ def deadline(scope: Scope, timeout: float | None = None) -> float | None:
     """
     text = header(scope, b"x-request-timeout-ms")
     if text is not None:
-        if _MILLISECONDS.fullmatch(text) is None or not float(text):
+        if _MILLISECONDS.fullmatch(text) is None:
             raise InvalidRequest(f"X-Request-Timeout-Ms is '{shown(text)}'; expected a number of milliseconds above 0.")
         timeout = min(float(text) * 1e-3, inf if timeout is None else timeout)
     return None if timeout is None else request_context().started_at + timeout

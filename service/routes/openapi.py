@@ -13,6 +13,7 @@ from service.registry import Registry, State
 from service.repository.datatypes import DATATYPES
 from service.repository.signature import TensorSpec
 from service.routes import health, metrics, models, repository
+from service.routes.asgi import MILLISECONDS
 
 _EXAMPLE_VALUES: Final = 256  # a larger tensor is only hinted at
 PATHS: Final = ["/openapi.json", "/schema/openapi.json"]
@@ -99,7 +100,7 @@ def _index_operation() -> dict[str, Any]:
 
 def _control_operation(summary: str, verb: str) -> dict[str, Any]:
     done = _object(("name", verb), name=_STRING, **{verb: {"type": "boolean"}})
-    body = {"required": False, "content": {"application/json": {"schema": _ref("ControlRequest")}}}
+    body = {"required": False, "content": {"application/json": {"schema": _ref(f"{verb.capitalize()}Request")}}}
     return {"parameters": [_NAME], "post": _operation(summary, done, (400, 403, 404, 413, 500)) | {"requestBody": body}}
 
 
@@ -152,7 +153,7 @@ _STRING: Final = {"type": "string"}
 _STRINGS: Final = {"type": "array", "items": _STRING}
 _SHAPE: Final = {"type": "array", "items": {"type": "integer"}, "description": "Sizes, the batch axis first; -1 is any size."}
 _DATATYPE: Final = {"type": "string", "enum": list(DATATYPES)}
-_PARAMETERS: Final = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+_PARAMETERS: Final = {"type": ["object", "null"], "additionalProperties": {"type": ["string", "number", "boolean"]}}
 _DATA: Final = {"type": "array", "description": "Values in row-major order, flat or nested like the shape."}
 _NAME: Final = {"name": "model_name", "in": "path", "required": True, "schema": _STRING}
 _VERSION: Final = {"name": "model_version", "in": "path", "required": True, "schema": _STRING}
@@ -160,7 +161,7 @@ _TIMEOUT: Final = {
     "name": "X-Request-Timeout-Ms",
     "in": "header",
     "description": "After how many milliseconds the answer is of no use any more.",
-    "schema": {"type": "string", "pattern": r"^[0-9]{0,8}[1-9](\.[0-9]{1,9})?$"},
+    "schema": {"type": "string", "pattern": f"^({MILLISECONDS})$"},
 }
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _DURATION: Final = {
@@ -205,10 +206,10 @@ _SCHEMAS: Final = {
     ),
     "InferRequest": _object(
         ("inputs",),
-        id=_STRING,
+        id={"type": ["string", "null"]},
         parameters=_PARAMETERS,
         inputs={"type": "array", "minItems": 1, "items": _ref("Tensor")},
-        outputs={"type": "array", "items": _object(("name",), name=_STRING, parameters=_PARAMETERS)},
+        outputs={"type": ["array", "null"], "items": _object(("name",), name=_STRING, parameters=_PARAMETERS)},
     ),
     "InferResponse": _object(
         ("model_name", "outputs"),
@@ -217,16 +218,17 @@ _SCHEMAS: Final = {
         model_version=_STRING,
         outputs={"type": "array", "items": _ref("Tensor")},
     ),
-    "ControlRequest": _object(
+    "LoadRequest": _object(
         (),
         parameters={
             "type": "object",
             "properties": {
-                "config": {"type": "string", "description": "A model configuration as JSON in a string; for load."},
-                "unload_dependents": {"type": "boolean", "description": "For unload; no model depends on another here."},
+                "config": {"type": "string", "description": "A model configuration in Triton's words: JSON in a string."}
             },
+            "additionalProperties": False,
         },
     ),
+    "UnloadRequest": _object((), parameters=_PARAMETERS | {"type": "object"}),
     "ModelConfiguration": _object(
         ("name", "platform", "max_batch_size", "input", "output", "version_policy"),
         name=_STRING,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,30 @@ import pytest
 
 from service.repository.datatypes import DATATYPES
 from service.repository.signature import Signature, TensorSpec
-from tests.service.conftest import anyio_backend, graphs, launched, publish_graph, running, save
 
-__all__ = ["anyio_backend", "graphs", "launched", "publish_graph", "running", "save"]
+
+def load_file(path: Path) -> Any:
+    """Import a file by its path, since `tests` is no package and a foreign one may have the name."""
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# The builders and servers of tests/service.
+_fixtures = load_file(Path(__file__).parents[1] / "service" / "conftest.py")
+anyio_backend, graphs, launched = _fixtures.anyio_backend, _fixtures.graphs, _fixtures.launched
+publish_graph, running, save = _fixtures.publish_graph, _fixtures.running, _fixtures.save
 
 BODY_LIMIT = 1_000_000
 
 
 @pytest.fixture(scope="session")
-def datatypes() -> list[str]:
-    """Datatypes that a model can have here."""
-    return [datatype for datatype in DATATYPES if datatype != "BF16"]
+def load_module() -> Callable[[Path], Any]:
+    """Return a function that imports a script of this directory."""
+    return load_file
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,8 @@ class Inference:
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                     answers.put_nowait(task)
+                    if len(body) > _LARGE_RAW:
+                        await asyncio.wait((task,))  # what one stream holds in memory stays bounded
             finally:
                 answers.put_nowait(None)
 
@@ -78,9 +80,8 @@ class Inference:
         stopper.add_done_callback(lambda _: reader.cancel())
         try:
             while (task := await answers.get()) is not None:
-                answer = await task
-                room.release()
-                yield answer
+                yield await task
+                room.release()  # once the client has taken it
         finally:
             for pending in (stopper, reader, *tasks):
                 pending.cancel()

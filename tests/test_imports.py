@@ -70,21 +70,7 @@ def importers(*packages: str) -> set[str]:
         pytest.param(["simdjson"], {"service.protocols.json_tensors", "service.protocols.open_inference"}, id="simdjson"),
         pytest.param(
             ["grpc", "grpc_health", "grpc_reflection", "google.protobuf"],
-            {
-                f"service.grpc.{module}"
-                for module in (
-                    "address",
-                    "calls",
-                    "health",
-                    "inferring",
-                    "management",
-                    "messages",
-                    "protection",
-                    "server",
-                    "status",
-                    "tls",
-                )
-            },
+            {module for module in FILES if lies_in(module, "service.grpc")},
             id="gRPC",
         ),
         pytest.param(["httpx"], {"service.client"}, id="the HTTP client"),

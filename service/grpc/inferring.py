@@ -18,8 +18,9 @@ from service.protocols.open_inference import InferRequest
 from service.registry import Registry
 from service.request_context import request_context
 
-# Bytes from which reading and writing leave the event loop: there they would take milliseconds.
+# Bytes from which reading leaves the event loop: there it would take milliseconds. Numbers in raw form are at most copied.
 _LARGE: Final = 1 << 18
+_LARGE_RAW: Final = 1 << 22
 _MOST_IN_FLIGHT: Final = 64  # requests of one stream that are read before the first of them is answered
 _INFER_RESPONSE: Final = 2
 
@@ -69,6 +70,8 @@ class Inference:
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                     answers.put_nowait(task)
+                    if len(body) > _LARGE_RAW:
+                        await asyncio.wait((task,))  # what one stream holds in memory stays bounded
             finally:
                 answers.put_nowait(None)
 
@@ -77,9 +80,8 @@ class Inference:
         stopper.add_done_callback(lambda _: reader.cancel())
         try:
             while (task := await answers.get()) is not None:
-                answer = await task
-                room.release()
-                yield answer
+                yield await task
+                room.release()  # once the client has taken it
         finally:
             for pending in (stopper, reader, *tasks):
                 pending.cancel()
@@ -119,8 +121,8 @@ class Inference:
 
 
 async def _decoded(envelope: Envelope, size: int, model: ServedModel) -> InferRequest:
-    """Read the tensors; on a thread if that takes long. Numbers in raw form are looked at, not read."""
-    if size > _LARGE and (not envelope.raw or any(spec.datatype == "BYTES" for spec in model.signature.inputs)):
+    """Read the tensors; on a thread if that takes long."""
+    if size > (_LARGE_RAW if envelope.raw and not model.takes_text else _LARGE):
         return await offload(inference.decode, envelope)
     return inference.decode(envelope)
 

@@ -182,6 +182,16 @@ def test_messages_of_a_stream_share_runs(server: Any, stub: Any, request_of: Cal
     assert server.metric("axon_inference_runs_total", model="slow") - before < 20
 
 
+def test_stream_is_not_read_ahead_without_bounds(slow: Any, stub_of: Any, request_of: Callable[..., Any]) -> None:
+    """What is beyond the first 64 messages waits at the client until answers have been taken."""
+    call = stub_of(slow).calls.ModelStreamInfer(iter([rows(10, request_of)] * 300), timeout=DEADLINE)
+    until(lambda: slow.metric("axon_inference_pending_rows", model="slow") > 500)
+    most = max(slow.metric("axon_inference_pending_rows", model="slow") for _ in range(20))
+    call.cancel()
+
+    assert most <= 640
+
+
 def test_malformed_message_of_a_stream_is_answered_in_it(stub: Any) -> None:
     stream = stub.channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
 

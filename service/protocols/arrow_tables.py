@@ -156,7 +156,8 @@ def _from_dictionary(chunk: Any, spec: TensorSpec, where: str, budget: Budget) -
     words = np.append(words, np.array(["" if spec.datatype == "BYTES" else np.nan]).astype(words.dtype))
     if words.dtype == object:
         budget.take(int(np.array([len(word) for word in words])[positions].sum()))  # the same text in each row that has it
-    return words[positions]
+    chosen: Array = words[positions]
+    return chosen
 
 
 def _from_lists(chunk: Any, spec: TensorSpec, where: str, budget: Budget) -> Array:  # noqa: ANN401

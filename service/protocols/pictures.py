@@ -83,7 +83,8 @@ def _pixels(content: bytes, frame: Frame, budget: Budget, where: str) -> Array:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a broken file brings them to
         raise MalformedBody(f"{where} is no readable PNG or JPEG: {shown(str(error) or type(error).__name__)}.") from error
-    return np.clip(pixels / np.float32(full), 0, 1).reshape(height, width, frame.channels)
+    scaled: Array = np.clip(pixels / np.float32(full), 0, 1)
+    return scaled.reshape(height, width, frame.channels)
 
 
 def _converted(image: Image.Image, frame: Frame) -> tuple[Image.Image, float]:

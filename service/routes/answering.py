@@ -61,5 +61,5 @@ class Answering:
 
 
 def _takes_long(body: bytes) -> bool:
-    """Whether a body may take milliseconds to decode: a large one, and one with a picture or anything else that is no plain JSON."""
+    """Whether a body may take milliseconds to decode: a large one, and one with a picture or anything else beside plain JSON."""
     return len(body) > _LARGE_BODY or not body.isascii() or b"b64" in body or b"\\u" in body

@@ -1,4 +1,4 @@
-"""`POST /models/{name}[/versions/{version}|/labels/{label}]/predict`: names, pictures, tables and arrays in, labels and units out."""
+"""`POST /models/{name}/predict`, also of a version or a label: names, pictures, tables and arrays in, labels and units out."""
 
 import re
 from functools import partial

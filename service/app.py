@@ -20,12 +20,15 @@ from service.observability.statistics import Statistics
 from service.process import Process
 from service.registry import Registry
 from service.routes import documentation, errors, health, metrics, openapi, repository
+from service.routes.answering import Answering
 from service.routes.asgi import WithRequestContext
 from service.routes.cross_origin import CrossOrigin
 from service.routes.hosts import Hosts
 from service.routes.models import ModelRoutes
 from service.routes.openapi_security import secured
+from service.routes.prediction import PredictionRoutes
 from service.routes.protection import Protection, open_paths
+from service.routes.tensorflow_serving import TensorflowServingRoutes
 from service.security.exposure import may_be_managed
 from service.security.guard import Guard
 from service.security.tls import CertificateFiles
@@ -105,11 +108,14 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
             await servers.aclose()
             await lifecycle.close(patience=process.time_left)
 
+    answering = Answering(max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
     application = Litestar(
         route_handlers=[
             ModelRoutes(
                 registry, statistics, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size
             ).handler(),
+            TensorflowServingRoutes(registry, answering).handler(),
+            PredictionRoutes(registry, answering).handler(),
             *health.handlers(registry),
             *repository.handlers(registry, allowed),
             *metrics.handlers(measured),

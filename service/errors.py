@@ -14,11 +14,15 @@ AxonError
 │   ├── ModelUnloaded           it was taken down by a call
 │   └── VersionNotFound
 ├── MethodNotAllowed 405
+├── NotAcceptable 406           no form of answer that the client takes
 ├── PayloadTooLarge 413
+├── DecodedTooLarge 413         a body that grows beyond the limit when it is decoded
 ├── UnsupportedEncoding 415
+├── UnsupportedMediaType 415    a body of a kind that the server does not read
 ├── MisdirectedRequest 421      for a host that this server is not
 ├── RateLimited 429             over the API key's rate, with Retry-After
 ├── ModelFailed 500             onnxruntime refused to run valid input
+├── NotImplementedByModel 501   a call that only models with another signature answer
 ├── Unavailable 503             with Retry-After
 │   ├── ModelNotReady
 │   ├── QueueFull
@@ -200,6 +204,40 @@ class PayloadTooLarge(AxonError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The request body is larger than {limit} bytes. Send fewer rows a request, or raise max_body_size.")
+
+
+class DecodedTooLarge(AxonError):
+    """What the body holds is larger than the server accepts, though the body is not."""
+
+    status = 413
+    code = "payload_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The request body decodes to more than {limit} bytes. Send fewer rows or smaller pictures a request, "
+            "or raise max_body_size."
+        )
+
+
+class NotAcceptable(AxonError):
+    """The answer cannot be given in any form that the client takes."""
+
+    status = 406
+    code = "not_acceptable"
+
+
+class UnsupportedMediaType(AxonError):
+    """The body is of a kind that the server does not read."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class NotImplementedByModel(AxonError):
+    """The call exists, but the signature of this model has not what it needs."""
+
+    status = 501
+    code = "not_implemented"
 
 
 class UnsupportedEncoding(AxonError):

@@ -18,7 +18,7 @@ from litestar.types import ASGIApp, HTTPResponseBodyEvent, Message, Receive, Sco
 from service.errors import AxonError, InvalidRequest, MalformedBody, PayloadTooLarge, ShuttingDown, UnsupportedEncoding, shown
 from service.inference.batcher import Timing
 from service.offload import offload
-from service.protocols.compression import CODINGS, decompress
+from service.protocols.compression import CODINGS, accepted_coding, compress, decompress
 from service.request_context import begin, request_context
 
 JSON_TYPE: Final = b"application/json"
@@ -93,6 +93,23 @@ async def respond(
     last = len(parts) - 1
     for index, part in enumerate(parts):
         await send(HTTPResponseBodyEvent(type="http.response.body", body=part, more_body=index < last))  # type: ignore[typeddict-item]
+
+
+async def respond_compressed(
+    scope: Scope,
+    send: Send,
+    parts: Sequence[bytes | memoryview],
+    *,
+    min_size: int,
+    content_type: bytes = JSON_TYPE,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
+    """Send a response with status 200, compressed if it has at least `min_size` bytes and the client asks for it."""
+    wishes = header(scope, b"accept-encoding")
+    if wishes and sum(map(len, parts)) >= min_size and (coding := accepted_coding(wishes)):
+        parts = [await offload(compress, parts, coding)]
+        headers = [*headers, (b"content-encoding", coding.encode())]
+    await respond(send, parts, content_type=content_type, headers=headers)
 
 
 def inference_headers(timing: Timing, version: int, started_at: float) -> list[tuple[bytes, bytes]]:

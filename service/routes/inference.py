@@ -9,7 +9,6 @@ from service.errors import MalformedBody, shown
 from service.inference.served_model import ServedModel
 from service.offload import offload
 from service.protocols import open_inference
-from service.protocols.compression import accepted_coding, compress
 from service.protocols.open_inference import EncodedAnswer, InferRequest
 from service.registry import Registry
 from service.request_context import request_context
@@ -21,7 +20,7 @@ from service.routes.asgi import (
     header,
     inference_headers,
     read_body,
-    respond,
+    respond_compressed,
 )
 
 # Bytes from which decoding and encoding leave the event loop: there they would take milliseconds.
@@ -62,12 +61,9 @@ class Inference:
         if encoded.json_size is not None:
             content_type = BINARY_TYPE
             headers.append((_JSON_SIZE, str(encoded.json_size).encode()))
-        parts = encoded.parts
-        wishes = header(scope, b"accept-encoding")
-        if wishes and sum(map(len, parts)) >= self._min_compress_size and (coding := accepted_coding(wishes)):
-            parts = [await offload(compress, parts, coding)]
-            headers.append((b"content-encoding", coding.encode()))
-        await respond(send, parts, content_type=content_type, headers=headers)
+        await respond_compressed(
+            scope, send, encoded.parts, min_size=self._min_compress_size, content_type=content_type, headers=headers
+        )
 
 
 async def _decoded(body: bytes, json_size: str | None, model: ServedModel) -> InferRequest:

@@ -1,0 +1,216 @@
+"""Tensors of JSON that say neither their shape nor their datatype: the lists give the one, the signature the other."""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from math import prod
+from typing import Any, Final, TypeGuard
+
+import numpy as np
+import simdjson
+
+from service.errors import MalformedBody, shown
+from service.protocols.json_tensors import expected, flat_array, flattened, from_values
+from service.protocols.json_with_nan import parse
+from service.repository.datatypes import Datatype
+
+Array = np.ndarray[Any, Any]
+
+_MAX_RANK: Final = 32
+_COUNTED: Final = 0xFFFFFF  # simdjson counts the items of a list no further
+_NOT_STRUCTURE: Final = bytes(sorted(set(range(256)) - set(b"[],")))
+
+
+class Document:
+    """A parsed body. `root` is its value: lists and objects are those of simdjson, or of Python where the body has NaN in it."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._regular: dict[tuple[int, ...], bool] = {}
+        self.root = parse(body)
+
+    def is_regular(self, shape: tuple[int, ...]) -> bool:
+        """Whether the lists of the whole body are those of one tensor of this shape. False says nothing: there may be others."""
+        if shape not in self._regular:
+            fits = _structure_length(shape) == len(self._structure)
+            self._regular[shape] = fits and _structure(shape) == self._structure
+        return self._regular[shape]
+
+    @cached_property
+    def _structure(self) -> bytes:
+        return self._body.translate(None, _NOT_STRUCTURE).strip(b",")
+
+
+@contextmanager
+def within_64_bits() -> Iterator[None]:
+    """Turn what simdjson raises when it is asked for a larger integer, wherever it stands, into MalformedBody."""
+    try:
+        yield
+    except RuntimeError:
+        raise MalformedBody(
+            "The body holds an integer of more than 64 bits. Write it with a decimal point if it is a float."
+        ) from None
+
+
+def is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    """Whether a value is a JSON list."""
+    return isinstance(value, simdjson.Array | list)
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a value is a JSON object."""
+    return isinstance(value, simdjson.Object | dict)
+
+
+def encoded(value: object) -> str | None:
+    """Return the text of `{"b64": "<text>"}`, by which JSON carries bytes; None for any other value."""
+    if not is_object(value) or len(value) != 1:
+        return None
+    text = value.get("b64")
+    return text if isinstance(text, str) else None
+
+
+def decoded(text: str, where: str) -> bytes:
+    """Return the bytes of base64. Raises MalformedBody."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedBody(f"{where} is no valid base64: {shown(str(error))}.") from None
+
+
+def tensor(data: object, datatype: Datatype, where: str, *, is_regular: Callable[[tuple[int, ...]], bool]) -> tuple[Array, bool]:
+    """Turn nested lists, or a single value, into an array of their shape; tell whether a null stood among the values.
+
+    `where` is the place of `data` in the body, for the error. If `is_regular` knows that the lists have a shape, they are not
+    looked at one by one. Raises MalformedBody with the place of the first list that is longer or shorter than its neighbours, or
+    of the first value that does not fit.
+    """
+    if not is_list(data):
+        array, missing = scalars([data], datatype, lambda _index: where)
+        return array.reshape(()), missing
+    shape = shape_of(data, where)
+    try:
+        flat, missing = _flat(data, datatype)
+    except ValueError:
+        _refuse_ragged(data, shape, where)
+        flat, missing = scalars(flattened(_items(data)), datatype, lambda index: where + _place(index, shape))
+    if shape[0] == _COUNTED:
+        shape = (flat.size // (prod(shape[1:]) or 1), *shape[1:])
+    if flat.size != prod(shape) or not is_regular(shape):
+        _refuse_ragged(data, shape, where)
+    return flat.reshape(shape), missing
+
+
+def shape_of(data: object, where: str) -> tuple[int, ...]:
+    """Return the lengths of nested lists, as the first of each level has them. Raises MalformedBody if they are nested too deep."""
+    sizes: list[int] = []
+    item: Any = data
+    while is_list(item):
+        if len(sizes) == _MAX_RANK:
+            raise MalformedBody(f"{where} is nested more than {_MAX_RANK} levels deep.")
+        sizes.append(len(item))
+        item = item[0] if len(item) else None
+    return tuple(sizes)
+
+
+def scalars(values: Sequence[Any], datatype: Datatype, place: Callable[[int], str]) -> tuple[Array, bool]:
+    """Turn single values into a flat array; tell whether a null was among them.
+
+    `place` says where in the body the value of an index stands. Raises MalformedBody for the first that does not fit.
+    """
+    if datatype == "BYTES":
+        values = [_text(value, place, index) if is_object(value) else value for index, value in enumerate(values)]
+    try:
+        return from_values(values, datatype)
+    except ValueError:
+        index = _first_misfit(values, datatype)
+        raise MalformedBody(f"{place(index)} is {described(values[index])}; {datatype} takes {expected(datatype)}.") from None
+
+
+def described(value: object) -> str:
+    """Say a value of JSON in a few words."""
+    if is_list(value):
+        return "a list"
+    if is_object(value):
+        return "an object"
+    if isinstance(value, str):
+        return f'"{shown(value)}"'
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return shown(str(value))
+
+
+def _flat(data: Sequence[Any], datatype: Datatype) -> tuple[Array, bool]:
+    if isinstance(data, simdjson.Array):
+        return flat_array(data, datatype)
+    return from_values(flattened(_items(data)), datatype)
+
+
+def _items(data: Sequence[Any]) -> list[Any]:
+    return data.as_list() if isinstance(data, simdjson.Array) else list(data)
+
+
+def _text(value: Any, place: Callable[[int], str], index: int) -> str:  # noqa: ANN401 -- an object of either parser
+    text = encoded(value)
+    if text is None:
+        raise MalformedBody(f'{place(index)} is an object; BYTES takes strings, or {{"b64": "<base64>"}}.')
+    try:
+        return decoded(text, place(index)).decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedBody(
+            f"{place(index)} holds bytes that are no UTF-8 text, which is all that the model's strings can be."
+        ) from None
+
+
+def _first_misfit(values: Sequence[Any], datatype: Datatype) -> int:
+    """Return the index of the first value that no array of the datatype holds, by halving: at least one is such."""
+    low, high = 0, len(values)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            from_values(values[low:middle], datatype)
+        except ValueError:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+def _refuse_ragged(data: Sequence[Any], shape: tuple[int, ...], where: str) -> None:
+    """Raise MalformedBody with the first place at which the lists have not this shape."""
+    size, inner = shape[0], shape[1:]
+    if len(data) != size and len(data) != _COUNTED:
+        raise MalformedBody(
+            f"{where} has {len(data)} entries where the lists before it have {size}. All rows of a tensor are of the same shape."
+        )
+    for index, item in enumerate(data):
+        if is_list(item) != bool(inner):
+            what = "is a list among values" if is_list(item) else f"is {described(item)} among lists"
+            raise MalformedBody(f"{where}[{index}] {what}. All rows of a tensor are of the same shape.")
+        if inner:
+            _refuse_ragged(item, inner, f"{where}[{index}]")
+
+
+def _place(index: int, shape: tuple[int, ...]) -> str:
+    place = ""
+    for size in reversed(shape[1:]):
+        index, position = divmod(index, size)
+        place = f"[{position}]{place}"
+    return f"[{index}]{place}"
+
+
+def _structure_length(shape: tuple[int, ...]) -> int:
+    length = 0
+    for size in reversed(shape):
+        length = size * length + max(size - 1, 0) + 2
+    return length
+
+
+def _structure(shape: tuple[int, ...]) -> bytes:
+    """Return the brackets and commas of a tensor of this shape."""
+    inner = b""
+    for size in reversed(shape):
+        inner = b"[" + b",".join([inner] * size) + b"]"
+    return inner

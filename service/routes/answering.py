@@ -1,0 +1,65 @@
+"""A call of a model in any protocol that needs its signature to read a body: read, decode, infer, encode, respond."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from litestar.types import HTTPScope, Receive, Send
+
+from service.inference.served_model import Answer, ServedModel
+from service.offload import offload
+from service.protocols.features import ModelInputs
+from service.request_context import request_context
+from service.routes.asgi import JSON_TYPE, CancelledOnDisconnect, deadline, inference_headers, read_body, respond_compressed
+
+# Bytes from which decoding and encoding leave the event loop: there they would take milliseconds.
+_LARGE_BODY: Final = 1 << 16
+_LARGE_ANSWER: Final = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a body asks for: inputs, the outputs to give (none means all), and how these are encoded, as what type."""
+
+    inputs: ModelInputs
+    encode: Callable[[Answer], bytes]
+    outputs: tuple[str, ...] = ()
+    content_type: bytes = JSON_TYPE
+
+
+class Answering:
+    """Answers calls. Sizes are in bytes: of the largest body that is read, and of the smallest answer that may be compressed."""
+
+    def __init__(self, *, max_body_size: int, min_compress_size: int) -> None:
+        self.max_body_size: Final = max_body_size
+        self._min_compress_size = min_compress_size
+
+    async def __call__(
+        self,
+        scope: HTTPScope,
+        receive: Receive,
+        send: Send,
+        find: Callable[[], ServedModel],
+        decode: Callable[[bytes, ServedModel], Decoded],
+    ) -> None:
+        """Answer one call of the model that `find` gives; it is asked again once the body is there, as a model may be replaced."""
+        find().refuse_if_full()  # before the work of reading
+        body = await read_body(scope, receive, limit=self.max_body_size)
+        with CancelledOnDisconnect(receive):
+            model = find()
+            request = await offload(decode, body, model) if _takes_long(body) else decode(body, model)
+            answer = await model.infer(request.inputs.arrays, request.outputs, request.inputs.missing, deadline=deadline(scope))
+            encoded = await offload(request.encode, answer) if answer.nbytes > _LARGE_ANSWER else request.encode(answer)
+            await respond_compressed(
+                scope,
+                send,
+                [encoded],
+                min_size=self._min_compress_size,
+                content_type=request.content_type,
+                headers=inference_headers(answer.timing, model.version, request_context().started_at),
+            )
+
+
+def _takes_long(body: bytes) -> bool:
+    """Whether a body may take milliseconds to decode: a large one, and one with a picture or anything else beside plain JSON."""
+    return len(body) > _LARGE_BODY or not body.isascii() or b"b64" in body or b"\\u" in body

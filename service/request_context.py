@@ -6,10 +6,11 @@ Kept in a context variable, so a log line or a span can be given the id without 
 import os
 import re
 from contextvars import ContextVar
-from dataclasses import dataclass
 from itertools import count
 from time import perf_counter
 from typing import Final
+
+import msgspec
 
 # Printable and without spaces or commas: nothing that could end a header, a log line or a list.
 _REQUEST_ID: Final = re.compile(r"[!-+\--~]{1,128}")
@@ -19,8 +20,7 @@ _numbers = count()
 _process = os.urandom(6).hex()
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(msgspec.Struct, frozen=True):
     """One call. `started_at` is in seconds of `perf_counter`; `traceparent` is the client's, None without a valid one."""
 
     request_id: str

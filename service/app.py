@@ -22,7 +22,9 @@ from service.registry import Registry
 from service.routes import documentation, errors, health, metrics, openapi, repository
 from service.routes.asgi import WithRequestContext
 from service.routes.cross_origin import CrossOrigin
+from service.routes.direct import Direct
 from service.routes.hosts import Hosts
+from service.routes.inference import Inference
 from service.routes.models import ModelRoutes
 from service.routes.openapi_security import secured
 from service.routes.protection import Protection, open_paths
@@ -104,11 +106,10 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
             await servers.aclose()
             await lifecycle.close(patience=process.time_left)
 
+    infer = Inference(registry, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
     application = Litestar(
         route_handlers=[
-            ModelRoutes(
-                registry, statistics, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size
-            ).handler(),
+            ModelRoutes(registry, statistics, infer).handler(),
             *health.handlers(registry),
             *repository.handlers(registry, allowed),
             *metrics.handlers(measured),
@@ -121,7 +122,7 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
         request_max_body_size=settings.max_body_size,
         logging_config=None,
     )
-    application.asgi_handler = WithRequestContext(_fronted(application.asgi_handler, guard, settings))
+    application.asgi_handler = WithRequestContext(_fronted(Direct(application.asgi_handler, infer), guard, settings))
     return application
 
 

@@ -23,7 +23,9 @@ from service.routes import documentation, errors, health, metrics, openapi, repo
 from service.routes.answering import Answering
 from service.routes.asgi import WithRequestContext
 from service.routes.cross_origin import CrossOrigin
+from service.routes.direct import Direct
 from service.routes.hosts import Hosts
+from service.routes.inference import Inference
 from service.routes.models import ModelRoutes
 from service.routes.openapi_security import secured
 from service.routes.prediction import PredictionRoutes
@@ -63,7 +65,7 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
     )
     process.change_with(lifecycle)
 
-    guard = None if settings.api_keys is None else Guard(settings.api_keys, observer=measured)
+    guard = None if settings.api_keys is None else Guard(settings.api_keys, observer=measured, share=1 / process.count)
     opened = open_paths(open_metrics=settings.open_metrics)
     managed = settings.model_control == "explicit" and may_be_managed(settings.host, keys=guard is not None)
     allowed = process if managed else None
@@ -109,11 +111,10 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
             await lifecycle.close(patience=process.time_left)
 
     answering = Answering(max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
+    infer = Inference(registry, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
     application = Litestar(
         route_handlers=[
-            ModelRoutes(
-                registry, statistics, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size
-            ).handler(),
+            ModelRoutes(registry, statistics, infer).handler(),
             TensorflowServingRoutes(registry, answering).handler(),
             PredictionRoutes(registry, answering).handler(),
             *health.handlers(registry),
@@ -128,7 +129,7 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
         request_max_body_size=settings.max_body_size,
         logging_config=None,
     )
-    application.asgi_handler = WithRequestContext(_fronted(application.asgi_handler, guard, settings))
+    application.asgi_handler = WithRequestContext(_fronted(Direct(application.asgi_handler, infer), guard, settings))
     return application
 
 

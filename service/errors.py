@@ -402,5 +402,7 @@ def _listing(names: Iterable[str]) -> str:
 
 def shown(text: str) -> str:
     """Client text as it may stand in an answer: printable, and not longer than a line."""
+    if len(text) <= _SHOWN_CHARACTERS and text.isprintable():
+        return text
     printable = "".join(character if character.isprintable() else "?" for character in text[: _SHOWN_CHARACTERS + 1])
     return printable if len(printable) <= _SHOWN_CHARACTERS else printable[:_SHOWN_CHARACTERS] + "..."

@@ -28,7 +28,7 @@ class Limits:
     @property
     def interval(self) -> float:
         """Seconds between two looks at all connections: often enough for the shortest time-out."""
-        return min(1.0, min(self.header_timeout, self.body_timeout, self.write_timeout) / 4)
+        return min(1.0, min(self.header_timeout, self.body_timeout, self.write_timeout, self.keep_alive_timeout) / 4)
 
 
 class Connection(Protocol):

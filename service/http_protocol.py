@@ -7,13 +7,19 @@ import socket
 from collections import deque
 from contextlib import suppress
 from enum import IntEnum
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import unquote
 
+import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.http_connections import MIN_RATE, Connections
+from service.http_exchange import Exchange
 
+_REMEMBERED_URL: Final = 256  # bytes up to which the parts of an address are kept for the next request
 MAX_HEAD_SIZE: Final = 64 * 1024  # bytes of request line and headers
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _PROBE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -33,6 +39,10 @@ class Phase(IntEnum):
     REFUSED = 5  # the request that it cannot have
 
 
+# The limit of a phase that ends without a word.
+_LIMITED: Final = {Phase.NEW: "header_timeout", Phase.REFUSED: "header_timeout", Phase.IDLE: "keep_alive_timeout"}
+
+
 class HttpProtocol(HttpToolsProtocol):
     """Bounds the head of a request and the time that a client may take, ignores an offered upgrade, answers who has half-closed."""
 
@@ -47,7 +57,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._unsent = 0  # bytes that the client had not taken at `_unsent_since`
         self._unsent_since = 0.0
         self._half_closed = False
-        self._unanswered: deque[RequestResponseCycle] = deque()
+        self._unanswered: deque[Exchange] = deque()
 
     @property
     def idle_since(self) -> float | None:
@@ -98,32 +108,63 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Note that the head is over."""
+        """Hand the request to the application, or let it wait for those before it."""
         self._phase, self._received = Phase.BODY, 0
-        super().on_headers_complete()
-        self._unanswered.append(self.cycle)
-        if self._group.stopping:
-            self.cycle.keep_alive = False
+        version = self.parser.get_http_version()
+        path, raw_path, query = _parts(self.url) if len(self.url) <= _REMEMBERED_URL else _parts.__wrapped__(self.url)
+        scope = self.scope
+        scope["method"], scope["http_version"] = self.parser.get_method().decode("ascii"), version
+        scope["path"], scope["raw_path"], scope["query_string"] = path, raw_path, query
+        exchange = Exchange(
+            self.loop,
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not self._group.stopping,
+            on_response=self.on_response_complete,
+        )
+        self.cycle = exchange
+        if self._unanswered:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
+        else:
+            self._start_asgi_task(exchange, self.app)
+        self._unanswered.append(exchange)
+
+    def on_body(self, body: bytes) -> None:
+        """Pass on a piece of the body."""
+        if not self.cycle.response_complete:
+            self._unanswered[-1].body_came(body)
 
     def on_message_complete(self) -> None:
         """Note that the body is over."""
         self._phase = Phase.ANSWER
-        super().on_message_complete()
+        if not self.cycle.response_complete:
+            self._unanswered[-1].body_ended()
 
     def on_response_complete(self) -> None:
-        """Note that the oldest request is answered."""
+        """Note that the oldest request is answered, and go on with the next."""
+        self.server_state.total_requests += 1
         self._unanswered.popleft()
         if self._phase is Phase.ANSWER and not self._unanswered:
             self._phase, self._since = Phase.IDLE, self.loop.time()
-        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell every request of the client that it has left, also those that were sent ahead; uvicorn tells the last one."""
+        """Tell every request of the client that it has left, also those that were sent ahead."""
         self._group.gone(self)
         self.pipeline.clear()
-        for cycle in self._unanswered:
-            cycle.disconnected = True
-            cycle.message_event.set()
+        for exchange in self._unanswered:
+            exchange.left()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -148,12 +189,21 @@ class HttpProtocol(HttpToolsProtocol):
         waited = now - self._since
         if self._phase is Phase.HEAD and not self._unanswered and waited > self._limits.header_timeout:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"The head took longer than {self._limits.header_timeout:g} s.")
-        elif self._phase in {Phase.NEW, Phase.REFUSED} and waited > self._limits.header_timeout:
+        elif self._phase in _LIMITED and waited > getattr(self._limits, _LIMITED[self._phase]):
             self.end()
         elif self._phase is Phase.BODY:
             self._look_after_body(now)
         elif self._half_closed:
             self._end_if_nobody_is_there()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self.tasks.add(self.loop.create_task(self._run(cycle, app)))
+
+    async def _run(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        try:
+            await cycle.run_asgi(app)
+        finally:
+            self.tasks.discard(asyncio.current_task())
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, in the form of all errors."""
@@ -195,6 +245,14 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+@lru_cache(maxsize=256)
+def _parts(url: bytes) -> tuple[str, bytes, bytes]:
+    """Return the path, decoded and as it was sent, and the query of an address."""
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
+
+
 def _is_reset(transport: Any) -> bool:  # noqa: ANN401 -- the transport of uvloop or of asyncio
     """Whether the system of the client has said that nobody reads there; False where the state cannot be asked for."""
     if not hasattr(socket, "TCP_INFO"):
@@ -209,6 +267,8 @@ def _without_upgrade(data: bytes) -> bytes:
 
     RFC 9110 7.8: a server may ignore an Upgrade. Some HTTP clients offer HTTP/2 by one in every request.
     """
+    if b"pgrade:" not in data and b"PGRADE:" not in data:
+        return data
     end = data.find(b"\r\n\r\n")
     found = _UPGRADE.search(data, 0, end if end >= 0 else len(data))
     return data if found is None else data[: found.start()] + b"\r\nx-ignored-upgrade:" + data[found.end() :]

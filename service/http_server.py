@@ -37,7 +37,6 @@ class HttpServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 ssl_context_factory=None if context is None else lambda _config, _default: context,
-                timeout_keep_alive=limits.keep_alive_timeout,  # type: ignore[arg-type]  # only ever given to call_later
             )
         )
 

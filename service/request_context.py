@@ -6,11 +6,14 @@ Kept in a context variable, so a log line or a span can be given the id without 
 import os
 import re
 from contextvars import ContextVar
-from dataclasses import dataclass
 from itertools import count
 from time import perf_counter
 from typing import Final
 
+import msgspec
+
+# The ASGI extension of the server: a function that takes what is to be called if the client leaves; None takes it back.
+CLIENT_LEFT: Final = "axon.client_left"
 # Printable and without spaces or commas: nothing that could end a header, a log line or a list.
 _REQUEST_ID: Final = re.compile(r"[!-+\--~]{1,128}")
 # W3C Trace Context, 3.2: version, trace id, parent id and flags; ids of zeros only are invalid.
@@ -19,8 +22,7 @@ _numbers = count()
 _process = os.urandom(6).hex()
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(msgspec.Struct, frozen=True):
     """One call. `started_at` is in seconds of `perf_counter`; `traceparent` is the client's, None without a valid one."""
 
     request_id: str

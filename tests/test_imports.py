@@ -65,7 +65,9 @@ def importers(*packages: str) -> set[str]:
         ),
         pytest.param(["tf2onnx"], {"training.export.conversion"}, id="tf2onnx"),
         pytest.param(
-            ["uvicorn", "uvloop"], {"service.server", "service.http_server", "service.http_protocol"}, id="the ASGI server"
+            ["uvicorn", "uvloop"],
+            {"service.server", "service.http_server", "service.http_protocol", "service.http_exchange"},
+            id="the ASGI server",
         ),
         pytest.param(["simdjson"], {"service.protocols.json_tensors", "service.protocols.open_inference"}, id="simdjson"),
         pytest.param(
@@ -146,7 +148,8 @@ MAY_IMPORT = {
     "service.request_context": (),
     "service.process": ("service.observability.shared_values", "service.stopping"),
     "service.http_connections": ("service.process",),
-    "service.http_protocol": ("service.http_connections",),
+    "service.http_exchange": ("service.request_context",),
+    "service.http_protocol": ("service.http_connections", "service.http_exchange"),
     "service.http_server": ("service.http_connections", "service.http_protocol", "service.process"),
     "service.workers": ("service.observability", "service.process", "service.settings"),
     "service.watching": ("service.lifecycle",),

@@ -7,11 +7,11 @@ which arrived together run together. Everything but the runs happens on the even
 import asyncio
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Any, Final, Protocol
 
+import msgspec
 import numpy as np
 
 from service.errors import DeadlineExceeded, QueueFull, ShuttingDown
@@ -36,16 +36,14 @@ class RunObserver(Protocol):
         """Report how long an entry was in the queue before it ran."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True):
     """Where the time of a request went, in seconds."""
 
     queue_seconds: float
     compute_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(msgspec.Struct, frozen=True):
     entries: list[Entry]
     reason: str
 

@@ -2,10 +2,10 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from service.errors import ModelFailed
@@ -18,8 +18,7 @@ Run = Callable[[Sequence[Array]], list[Array]]
 Outcome = list[Array] | Exception
 
 
-@dataclass(frozen=True, slots=True)
-class RunReport:
+class RunReport(msgspec.Struct, frozen=True):
     """One call of the model: the rows of requests in it, the rows that only filled it up, and its seconds.
 
     Of the seconds, `input_seconds` went into putting the inputs together, `output_seconds` into taking the outputs apart.
@@ -34,8 +33,7 @@ class RunReport:
     failed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(msgspec.Struct, frozen=True):
     """What came of a batch: an outcome for each entry, and the runs that it took."""
 
     outcomes: list[Outcome]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
 from service.errors import AxonError
@@ -66,8 +67,7 @@ class LoadedModel:
         return [session.run for session in sessions]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The requested outputs with what they mean, and where the time went."""
 
     outputs: list[tuple[TensorSpec, Array]]

@@ -1,11 +1,11 @@
 """Tensors in JSON: numbers go straight into an array of the right datatype, nested or flat, in row-major order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from types import NoneType
 from typing import Any, Final, Literal
 
+import msgspec
 import numpy as np
 import simdjson
 
@@ -32,7 +32,7 @@ _ACCEPTED: Final[dict[str, tuple[frozenset[type], Any]]] = {
     "V": (frozenset({int, float}), None),
 }
 _LARGEST_BFLOAT16: Final = 3.3895313892515355e38
-_NESTING_CHECKED: Final = 4096
+_NESTING_CHECKED: Final = 32
 _NO_STRUCTURE: Final = bytes(set(range(256)) - set(b"[],"))
 _FEW: Final = 32
 _COUNTED: Final = 0xFFFFFF  # simdjson counts the items of a list no further
@@ -52,6 +52,12 @@ def parse_value(body: bytes) -> object:
         return simdjson.Parser().parse(body)
     except (ValueError, RuntimeError, TypeError) as error:
         raise MalformedBody(f"The body is not valid JSON: {_parser_message(error)}") from None
+
+
+def members(value: simdjson.Object, *names: str) -> list[Any]:
+    """Return the members of these names, None for those that are absent: simdjson is slow only to say that one is absent."""
+    present = list(value.keys())
+    return [value[name] if name in present else None for name in names]
 
 
 def to_array(data: object, *, datatype: Datatype, shape: tuple[int, ...], where: str) -> tuple[Array, bool]:
@@ -76,8 +82,7 @@ def to_array(data: object, *, datatype: Datatype, shape: tuple[int, ...], where:
         raise MalformedBody(f"{where} has the shape {list(shape)}, which no tensor can have.") from None
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenTensor:
+class WrittenTensor(msgspec.Struct, frozen=True):
     """A JSON array that was read as a tensor of `shape`; errors name it as `where`."""
 
     data: simdjson.Array

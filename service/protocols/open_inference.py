@@ -5,7 +5,6 @@ docs/protocol/extension_binary_data.md for tensors in binary form.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from service.errors import MalformedBody, shown
 from service.inference.served_model import Answer
 from service.protocols import binary_tensors
 from service.protocols.classification import classes
-from service.protocols.json_tensors import WrittenTensor, from_bfloat16, parse, refuse_irregular, to_array
+from service.protocols.json_tensors import WrittenTensor, from_bfloat16, members, parse, refuse_irregular, to_array
 from service.protocols.parameters import (
     PLAIN_REQUEST,
     OutputOptions,
@@ -35,6 +34,7 @@ Array = np.ndarray[Any, Any]
 
 PLATFORM: Final = "onnx_onnxv1"
 _WRITE: Final = orjson.OPT_SERIALIZE_NUMPY
+_DATATYPES: Final[dict[str, Datatype]] = {datatype: datatype for datatype in DATATYPES}
 _MAX_RANK: Final = 32
 _MAX_SIZE: Final = 2**63 - 1
 _RAW: Final = RequestOptions(binary_outputs=True)
@@ -69,23 +69,21 @@ class Metadata(msgspec.Struct, frozen=True):
     outputs: tuple[TensorMetadata, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedOutput:
+class RequestedOutput(msgspec.Struct, frozen=True):
     """An output that the client asks for by name, and the form in which it wants it."""
 
     name: str
     options: OutputOptions
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
+class InferRequest(msgspec.Struct, frozen=True):
     """A decoded request: tensors by input name, those of them with missing values, and the outputs to give (none means all)."""
 
     inputs: dict[str, Array]
     missing: frozenset[str] = frozenset()
     outputs: tuple[RequestedOutput, ...] = ()
     id: str | None = None
-    parameters: Parameters = field(default_factory=dict)
+    parameters: Parameters = {}
     options: RequestOptions = PLAIN_REQUEST
 
     @property
@@ -94,8 +92,7 @@ class InferRequest:
         return tuple(output.name for output in self.outputs)
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedAnswer:
+class EncodedAnswer(msgspec.Struct, frozen=True):
     """A body in parts. `json_size` is the size of the JSON before the binary tensors; None if there are none, only JSON."""
 
     parts: list[bytes | memoryview]
@@ -112,21 +109,21 @@ def decode(body: bytes | memoryview, *, json_size: int | None = None) -> InferRe
         raise MalformedBody(
             f"The JSON before the binary tensors should have a size in the range (0, {len(view)}], got {json_size}."
         )
-    text = bytes(view[:json_size])
+    text = body if json_size is None and isinstance(body, bytes) else bytes(view[:json_size])
     document = parse(text)
-    identifier = document.get("id")
+    identifier, tensors, wishes, asked = members(document, "id", "inputs", "outputs", "parameters")
     if identifier is not None and not isinstance(identifier, str):
         raise MalformedBody("'id' must be a string.")
     blobs = _Blobs(None if json_size is None else view[json_size:])
-    inputs, missing, written = _inputs(document.get("inputs"), blobs)
+    inputs, missing, written = _inputs(tensors, blobs)
     blobs.refuse_rest()
-    other_lists = 1 + len(inputs) + isinstance(document.get("outputs"), simdjson.Array)
+    other_lists = 1 + len(inputs) + isinstance(wishes, simdjson.Array)
     refuse_irregular(text, written, other_lists=other_lists)
-    parameters = _parameters(document.get("parameters"), "the request")
+    parameters = _parameters(asked, "the request")
     return InferRequest(
         inputs=inputs,
         missing=missing,
-        outputs=_outputs(document.get("outputs")),
+        outputs=_outputs(wishes),
         id=identifier,
         parameters=parameters,
         options=request_options(parameters),
@@ -244,15 +241,14 @@ def _input(tensor: object, index: int, blobs: _Blobs, written: list[WrittenTenso
     """Read one input; add it to `written` if its values stand in the JSON."""
     if not isinstance(tensor, simdjson.Object):
         raise MalformedBody(f"inputs[{index}] must be an object with name, shape, datatype and data.")
-    name = tensor.get("name")
+    name, given, kind, sizes, data = members(tensor, "name", "parameters", "datatype", "shape", "data")
     if not isinstance(name, str) or not name:
         raise MalformedBody(f"inputs[{index}] has no 'name'.")
     where = f"Input '{shown(name)}'"
-    parameters = _parameters(tensor.get("parameters"), where)
+    parameters = _parameters(given, where)
     refuse_shared_memory(parameters, where)
-    datatype = _datatype(tensor.get("datatype"), where)
-    shape = _shape(tensor.get("shape"), where)
-    data = tensor.get("data")
+    datatype = _datatype(kind, where)
+    shape = _shape(sizes, where)
     size = parameters.get("binary_data_size")
     if size is None:
         array, missing = to_array(data, datatype=datatype, shape=shape, where=where)
@@ -273,17 +269,17 @@ def _text_array(data: memoryview, where: str) -> Array:
 
 
 def _datatype(value: object, where: str) -> Datatype:
-    for datatype in DATATYPES:
-        if value == datatype:
-            return datatype
+    datatype = _DATATYPES.get(value) if isinstance(value, str) else None
+    if datatype is not None:
+        return datatype
     raise MalformedBody(f"{where} has datatype {_quoted(value)}; expected one of {', '.join(DATATYPES)}.")
 
 
 def _shape(value: object, where: str) -> tuple[int, ...]:
     if isinstance(value, simdjson.Array) and len(value) <= _MAX_RANK:
-        sizes = tuple(size for size in value if type(size) is int and 0 <= size <= _MAX_SIZE)
+        sizes = [size for size in value if type(size) is int and 0 <= size <= _MAX_SIZE]
         if len(sizes) == len(value):
-            return sizes
+            return tuple(sizes)
     raise MalformedBody(f"{where} has no valid 'shape'; expected a list of sizes of 0 or more, the batch axis first.")
 
 
@@ -296,11 +292,11 @@ def _outputs(value: object) -> tuple[RequestedOutput, ...]:
 
 
 def _output(item: object) -> RequestedOutput:
-    name = item.get("name") if isinstance(item, simdjson.Object) else None
-    if not isinstance(item, simdjson.Object) or not isinstance(name, str):
+    name, given = members(item, "name", "parameters") if isinstance(item, simdjson.Object) else (None, None)
+    if not isinstance(name, str):
         raise MalformedBody("Each of the 'outputs' must be an object with a 'name'.")
     where = f"Output '{shown(name)}'"
-    return RequestedOutput(name, output_options(_parameters(item.get("parameters"), where), where))
+    return RequestedOutput(name, output_options(_parameters(given, where), where))
 
 
 def _parameters(value: object, where: str) -> Parameters:

@@ -4,8 +4,9 @@ Rules: Triton's docs/protocol/extension_parameters.md, extension_schedule_policy
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from service.errors import MalformedBody, shown
 
@@ -16,8 +17,7 @@ _MICROSECOND: Final = 1e-6
 _MOST_PRIORITY: Final = 2**63
 
 
-@dataclass(frozen=True, slots=True)
-class RequestOptions:
+class RequestOptions(msgspec.Struct, frozen=True):
     """What the parameters of a request ask for: seconds until the answer is of no use, urgency (0: the model's), binary outputs."""
 
     timeout: float | None = None
@@ -25,8 +25,7 @@ class RequestOptions:
     binary_outputs: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class OutputOptions:
+class OutputOptions(msgspec.Struct, frozen=True):
     """What is asked of one output: `binary` None leaves it to the request; `classes` above 0 asks for so many best classes."""
 
     binary: bool | None = None

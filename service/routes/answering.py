@@ -45,7 +45,7 @@ class Answering:
         """Answer one call of the model that `find` gives; it is asked again once the body is there, as a model may be replaced."""
         find().refuse_if_full()  # before the work of reading
         body = await read_body(scope, receive, limit=self.max_body_size)
-        with CancelledOnDisconnect(receive):
+        with CancelledOnDisconnect(scope):
             model = find()
             request = await offload(decode, body, model) if _takes_long(body) else decode(body, model)
             answer = await model.infer(request.inputs.arrays, request.outputs, request.inputs.missing, deadline=deadline(scope))

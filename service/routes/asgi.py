@@ -6,11 +6,11 @@ Every protocol over HTTP uses them.
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from time import perf_counter
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Message, Receive, Scope, Send
@@ -19,7 +19,7 @@ from service.errors import AxonError, InvalidRequest, MalformedBody, PayloadTooL
 from service.inference.batcher import Timing
 from service.offload import offload
 from service.protocols.compression import CODINGS, accepted_coding, compress, decompress
-from service.request_context import begin, request_context
+from service.request_context import CLIENT_LEFT, begin, request_context
 
 JSON_TYPE: Final = b"application/json"
 BINARY_TYPE: Final = b"application/octet-stream"
@@ -173,11 +173,11 @@ class CancelledOnDisconnect:
 
     Turns the cancellation of a server that stops into ShuttingDown, which the client gets to read.
 
-    The whole body must have been read before: what `receive` gives next is the disconnect.
+    A server without the extension CLIENT_LEFT does not tell that a client has left; then nothing is cancelled.
     """
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, scope: Scope) -> None:
+        self._call_when_left = _call_when_left(scope)
         self._gone = False
 
     def __enter__(self) -> Self:
@@ -185,19 +185,23 @@ class CancelledOnDisconnect:
         if task is None:
             raise RuntimeError("a request is always handled in a task")
         self._task = task
-        self._watcher = asyncio.create_task(self._watch())
+        self._call_when_left(self._cancel)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
-        self._watcher.cancel()
+        self._call_when_left(None)
         if not isinstance(error, asyncio.CancelledError):
             return False
         if self._gone and self._task.uncancel() == 0:
             return True
         raise ShuttingDown from None  # cancelled by the server, whose time for finishing is over
 
-    async def _watch(self) -> None:
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self._gone = True
-            self._task.cancel()
+    def _cancel(self) -> None:
+        self._gone = True
+        self._task.cancel()
+
+
+def _call_when_left(scope: Scope) -> Callable[[Callable[[], None] | None], None]:
+    extensions: Mapping[str, Any] = scope.get("extensions") or {}
+    found: Callable[[Callable[[], None] | None], None] = extensions.get(CLIENT_LEFT, lambda _function: None)
+    return found

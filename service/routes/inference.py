@@ -40,7 +40,7 @@ class Inference:
         """Answer one call."""
         self._registry.get(name, version).refuse_if_full()  # before the work of reading
         body = await read_body(scope, receive, limit=self._max_body_size)
-        with CancelledOnDisconnect(receive):
+        with CancelledOnDisconnect(scope):
             model = self._registry.get(name, version)  # again: it may have been replaced while the body came in
             request = await _decoded(body, header(scope, _JSON_SIZE), model)
             answer = await model.infer(

@@ -26,12 +26,11 @@ _MODEL_PATH: Final = re.compile(r"/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready
 
 
 class ModelRoutes:
-    """The handlers below `/v2/models`. Sizes are in bytes."""
+    """The handlers below `/v2/models`."""
 
-    def __init__(self, registry: Registry, statistics: Statistics, *, max_body_size: int, min_compress_size: int) -> None:
+    def __init__(self, registry: Registry, statistics: Statistics, infer: Inference) -> None:
         self._registry = registry
         self._statistics = statistics
-        infer = Inference(registry, max_body_size=max_body_size, min_compress_size=min_compress_size)
         self._actions: dict[str | None, tuple[str, Callable[..., Awaitable[None]]]] = {
             None: ("GET", self._metadata),
             "ready": ("GET", self._ready),

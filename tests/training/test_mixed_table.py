@@ -33,8 +33,8 @@ def boosted_auc(train: list[Rows], test: Rows) -> float:
         return np.hstack([encoder.transform(joined(texts, rows)), joined(numbers, rows).astype(np.float64)])
 
     learner = HistGradientBoostingClassifier(random_state=0, categorical_features=range(len(texts)))
-    learner.fit(table(train), np.concatenate([part.targets for part in train]))
-    return float(roc_auc_score(test.targets, learner.predict_proba(table([test]))[:, 1]))
+    learner.fit(table(train), np.concatenate([part.targets["probabilities"] for part in train]))
+    return float(roc_auc_score(test.targets["probabilities"], learner.predict_proba(table([test]))[:, 1]))
 
 
 def test_titanic_is_within_one_percent_of_gradient_boosting(tmp_path: Path) -> None:

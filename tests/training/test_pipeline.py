@@ -112,7 +112,7 @@ def test_samples_replay_in_onnxruntime(published: tuple[Path, Manifest]) -> None
     samples = Samples.read(directory)
 
     assert samples is not None
-    assert len(samples.inputs["image"]) == len(manifest.dataset["sample_labels"]) == 8
+    assert len(samples.inputs["image"]) == len(manifest.dataset["sample_targets"]["probabilities"]) == 8
     (outputs,) = run_graph(open_graph(directory / "model.onnx"), ["probabilities"], samples.inputs)
     np.testing.assert_allclose(outputs, samples.outputs["probabilities"], rtol=0, atol=1e-5)
 
@@ -169,7 +169,7 @@ def test_regression_of_two_values_is_in_their_units(people: Path, tmp_path: Path
     assert (output.shape, output.labels) == ((-1, 2), ("income", "height"))
     assert manifest.metrics["test"]["rmse.income"] < 200
     assert manifest.metrics["test"]["rmse.height"] < 0.2
-    assert len(manifest.dataset["sample_values"][0]) == 2
+    assert len(manifest.dataset["sample_targets"]["values"][0]) == 2
 
 
 def test_autoencoder_gives_its_input_back_in_its_own_range(digits_spec: TrainingSpec, tmp_path: Path) -> None:

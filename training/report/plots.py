@@ -1,5 +1,6 @@
 """What the plots of a report show, each a matplotlib figure by its name."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -7,38 +8,51 @@ from matplotlib.figure import Figure
 
 from training.evaluation.regression import columns
 from training.evaluation.result import Evaluation
-from training.report.facts import History, ReportFacts
+from training.report.facts import Answer, History, ReportFacts
 from training.report.figures import FIRST, INK, LINE, SECOND, SOFT, figure
 
 Array = np.ndarray[Any, Any]
 
 _MOST_POINTS: Final = 1500
-_MOST_PANELS: Final = 2
+_MOST_PANELS: Final = 4
 _ABBREVIATED: Final = ("mae", "mse", "rmse")
 
 
 def plots(facts: ReportFacts) -> dict[str, Figure]:
-    """Return the figures that suit the task: curves, confusion, calibration, residuals."""
-    evaluation = facts.evaluation
+    """Return the figures that suit the task: curves, and of each output confusion, calibration, residuals, see `plot_name`."""
     found: dict[str, Figure] = {}
     if facts.history.epochs:
-        found["curves"] = curves(facts.history)
+        found["curves"] = curves(facts.history, [name for name in facts.named_answers if name])
+    for name, answer in facts.named_answers.items():
+        found |= {plot_name(kind, name): drawn for kind, drawn in _of_answer(answer).items()}
+    return found
+
+
+def plot_name(kind: str, output: str) -> str:
+    """Return what a plot of one of several outputs is called; "" is the only output."""
+    return f"{kind}-{output}" if output else kind
+
+
+def _of_answer(answer: Answer) -> dict[str, Figure]:
+    evaluation = answer.evaluation
+    found: dict[str, Figure] = {}
     if evaluation.confusion:
         found["confusion"] = confusion(evaluation)
     if evaluation.calibration:
         found["calibration"] = calibration(evaluation)
     if evaluation.task == "regression":
-        found["residuals"] = residuals(facts.outputs, facts.targets, evaluation)
+        found["residuals"] = residuals(answer.outputs, answer.targets, evaluation)
     if evaluation.task == "reconstruction":
-        found["residuals"] = row_errors(facts.outputs, facts.targets)
+        found["residuals"] = row_errors(answer.outputs, answer.targets)
     return found
 
 
-def curves(history: History) -> Figure:
-    """Loss, and the first other metric, by epoch, of the training and the validation rows."""
+def curves(history: History, outputs: Sequence[str] = ()) -> Figure:
+    """Loss, and the first other metric (of each of several outputs), by epoch, of the training and the validation rows."""
     names = [name for name in history.epochs[0].metrics if not name.startswith("val_") and name not in {"learning_rate", "lr"}]
-    names.sort(key=lambda name: name != "loss")
-    drawn, axes = figure(min(len(names), _MOST_PANELS))
+    others = [[name for name in names if name.startswith(f"{output}_") and name != f"{output}_loss"] for output in outputs]
+    names = ["loss", *(found[0] for found in others if found)] if outputs else sorted(names, key=lambda name: name != "loss")
+    drawn, axes = figure(min(len(names), _MOST_PANELS if outputs else 2))
     for panel, name in zip(axes, names, strict=False):
         _curve(panel, history, name)
     axes[0].legend(loc="best")

@@ -50,6 +50,7 @@ def test_model_fitted_on_another_backend_answers_the_same_from_its_package(backe
         np.testing.assert_allclose(results, answers, rtol=0, atol=1e-5)  # of the back end itself
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own, when it saves
 def test_keras_file_says_nothing_of_the_back_end_that_wrote_it(tmp_path: Path) -> None:
     """So the export of one is the export of all; TensorFlow's own file stands for them where no other is installed."""
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="gelu"), keras.layers.Dense(2)])

@@ -54,7 +54,7 @@ def curves(history: History, outputs: Sequence[str] = ()) -> Figure:
     names = ["loss", *(found[0] for found in others if found)] if outputs else sorted(names, key=lambda name: name != "loss")
     drawn, axes = figure(min(len(names), _MOST_PANELS if outputs else 2))
     for panel, name in zip(axes, names, strict=False):
-        _curve(panel, history, name)
+        _curve(panel, history, name, outputs)
     axes[0].legend(loc="best")
     return drawn
 
@@ -124,16 +124,23 @@ def row_errors(outputs: Array, targets: Array) -> Figure:
     return drawn
 
 
-def _curve(panel: Any, history: History, name: str) -> None:  # noqa: ANN401 -- matplotlib's Axes takes anything
+def _curve(panel: Any, history: History, name: str, outputs: Sequence[str]) -> None:  # noqa: ANN401 -- matplotlib's Axes takes anything
     for key, label, colour in ((name, "training", FIRST), (f"val_{name}", "validation", SECOND)):
         points = [(number, epoch.metrics[key]) for number, epoch in enumerate(history.epochs, 1) if key in epoch.metrics]
         if points:
             panel.plot(*zip(*points, strict=True), color=colour, label=label, marker="o" if len(points) == 1 else None)
     if history.best_epoch is not None:
         panel.axvline(history.best_epoch, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), label="weights kept")
-    title = name.upper() if name in _ABBREVIATED else name.replace("_", " ").capitalize()
-    panel.set(title=title, xlabel="epoch")
+    panel.set(title=_title(name, outputs), xlabel="epoch")
     panel.margins(x=0.02)
+
+
+def _title(name: str, outputs: Sequence[str]) -> str:
+    """Say a followed metric: of one of several outputs, `<output>_<metric>`."""
+    output = next((output for output in outputs if name.startswith(f"{output}_")), "")
+    metric = name.removeprefix(f"{output}_") if output else name
+    said = metric.upper() if metric in _ABBREVIATED else metric.replace("_", " ")
+    return f"{output}: {said}" if output else said[0].upper() + said[1:]
 
 
 def _histogram(panel: Any, values: Array) -> None:  # noqa: ANN401 -- the same

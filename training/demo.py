@@ -21,6 +21,7 @@ from msgspec import Struct
 from service.repository.layout import find_versions
 from service.repository.manifest import Manifest
 from service.repository.samples import Samples
+from service.repository.signature import TensorSpec
 from training.children import child
 from training.errors import DemoFailed
 from training.spec.reading import read_spec
@@ -126,9 +127,11 @@ def _show_prediction(model_directory: Path, url: str) -> None:
     response = httpx.post(infer, content=request, headers={"content-type": "application/json"}, trust_env=False)
     if response.status_code != httpx.codes.OK:
         raise DemoFailed(f"POST {infer} gave {response.status_code}: {response.text[:500]}")
-    answer = np.asarray(response.json()["outputs"][0]["data"], dtype=np.float64).ravel()
+    answers = {output["name"]: np.asarray(output["data"], dtype=np.float64).ravel() for output in response.json()["outputs"]}
     click.echo(f"\n{_pictured(inputs)}\n")
-    click.echo(f"{_told(manifest, answer, row)}\n")
+    for output in manifest.signature.outputs:
+        click.echo(_told(output, manifest.dataset.get("sample_targets", {}).get(output.name), answers[output.name], row))
+    click.echo()
     click.echo(_addresses(manifest, url))
     click.echo(f"\nTry it:\n\ncurl {infer} -H 'content-type: application/json' -d {shlex.quote(request)}\n")
     click.echo("Serving until Ctrl-C.")
@@ -141,17 +144,16 @@ def _whole_row(inputs: Mapping[str, np.ndarray[Any, Any]]) -> int:
     return int(np.argmax(np.all(whole, axis=0))) if whole else 0
 
 
-def _told(manifest: Manifest, answer: np.ndarray[Any, Any], row: int) -> str:
-    """Say what the model predicts for a sample, and what it should."""
-    output, facts = manifest.signature.outputs[0], manifest.dataset
-    if "sample_labels" in facts:
+def _told(output: TensorSpec, truths: Sequence[Any] | None, answer: np.ndarray[Any, Any], row: int) -> str:
+    """Say what the model predicts for a sample, and what it should; `truths` are those of all samples, where they are known."""
+    truth = None if truths is None else truths[row]
+    if isinstance(truth, str):
         best = int(answer.argmax())
-        truth = facts["sample_labels"][row]
         return f"A held-out row, labelled {truth}. Predicted {output.labels[best]} with probability {answer[best]:.4f}."
     predicted = ", ".join(f"{value:.6g}" for value in answer[:_SHOWN])
-    if "sample_values" in facts:
-        truth = ", ".join(f"{value:.6g}" for value in facts["sample_values"][row][:_SHOWN])
-        return f"A held-out row, whose {output.name} is {truth} {output.unit}".rstrip() + f". Predicted {predicted}."
+    if truth is not None:
+        told = ", ".join(f"{value:.6g}" for value in truth[:_SHOWN])
+        return f"A held-out row, whose {output.name} is {told} {output.unit}".rstrip() + f". Predicted {predicted}."
     return f"A held-out row. {output.name}: {predicted}{' ...' if len(answer) > _SHOWN else ''}."
 
 

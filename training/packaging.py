@@ -20,8 +20,9 @@ from service.repository.manifest import FileDigest, Manifest, Parity
 from service.repository.samples import Samples
 from service.repository.signature import Signature
 from training.datasets import Dataset, Rows, Splits
+from training.datasets.dataset import Tensors
 from training.errors import PublishFailed
-from training.evaluation import Evaluation, Verdict, digest_rows
+from training.evaluation import Evaluation, Verdict, digest_rows, intervals_of, metrics_of
 from training.report import ReportFacts, write_report
 from training.spec import TrainingSpec
 
@@ -42,10 +43,10 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     signature: Signature
     graphs: tuple[Path, ...]
     parity: Parity
-    evaluations: dict[str, Evaluation]
+    evaluations: dict[str, dict[str, Evaluation]]
     verdict: Verdict
     baseline: Baseline
-    sample_outputs: np.ndarray[Any, Any]
+    sample_outputs: Tensors
     report: ReportFacts
     pictures: bool = False
 
@@ -112,7 +113,7 @@ def dataset_facts(dataset: Dataset, splits: Splits) -> dict[str, Any]:
     return {
         "name": dataset.name,
         "sha256": dataset.sha256,
-        "test_sha256": digest_rows(splits.test.inputs, splits.test.targets, dataset.labels),
+        "test_sha256": digest_rows(splits.test.inputs, splits.test.targets, [goal.labels for goal in dataset.goals]),
         "rows": len(dataset.rows),
         "splits": splits.sizes,
         **_sample_targets(dataset, first),
@@ -127,29 +128,32 @@ def tool_versions() -> dict[str, str]:
 
 
 def _sample_targets(dataset: Dataset, rows: Rows) -> dict[str, Any]:
-    if dataset.task == "classification":
-        return {"sample_labels": [dataset.labels[target] for target in rows.targets]}
-    return {"sample_values": rows.targets.tolist()} if dataset.task == "regression" else {}
+    """Return what the samples' outputs should be: labels by name, or values."""
+    found = {
+        goal.output.name: [goal.labels[target] for target in targets] if goal.task == "classification" else targets.tolist()
+        for goal, targets in zip(dataset.goals, rows.targets.values(), strict=True)
+        if goal.task != "reconstruction"
+    }
+    return {"sample_targets": found} if found else {}
 
 
 def _samples(package: Package) -> Samples:
-    rows = package.splits.test.take(np.arange(len(package.sample_outputs)))
-    (output,) = package.signature.outputs
-    inputs = {spec.name: rows.inputs[spec.name] for spec in package.signature.inputs}
-    return Samples(inputs=inputs, outputs={output.name: package.sample_outputs})
+    count = len(next(iter(package.sample_outputs.values())))
+    inputs = {spec.name: package.splits.test.inputs[spec.name][:count] for spec in package.signature.inputs}
+    return Samples(inputs=inputs, outputs=dict(package.sample_outputs))
 
 
 def _facts(package: Package) -> dict[str, Any]:
     """Return the fields of the manifest."""
     return {
         "description": package.spec.description,
-        "task": package.dataset.task,
+        "task": ", ".join(dict.fromkeys(goal.task for goal in package.dataset.goals)),
         "signature": package.signature,
         "opset": package.spec.export.opset,
         "seed": package.spec.seed,
         "parity": package.parity,
-        "metrics": {name: _rounded(evaluation.metrics) for name, evaluation in package.evaluations.items()},
-        "intervals": {name: (_round(low), _round(high)) for name, (low, high) in package.evaluations["test"].intervals.items()},
+        "metrics": {name: _rounded(metrics_of(found)) for name, found in package.evaluations.items()},
+        "intervals": {name: (_round(low), _round(high)) for name, (low, high) in intervals_of(package.evaluations["test"]).items()},
         "acceptance": package.verdict.facts,
         "dataset": dict(package.report.dataset),
         "spec": msgspec.to_builtins(package.spec),

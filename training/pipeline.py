@@ -7,7 +7,7 @@ import keras
 from service.repository.manifest import Manifest
 from training.assembling import assemble
 from training.datasets import Rows, load_dataset, split
-from training.evaluation import Evaluation, evaluate, predict, require_accepted, require_measurable
+from training.evaluation import Evaluation, evaluate, metrics_of, predict, require_accepted, require_measurable
 from training.fitting import History, choose_precision, discard_checkpoint, fit, fix_randomness, run_directory
 from training.packaging import dataset_facts, publish_package, published_already, published_now, require_room, require_writable
 from training.preparation import prepare
@@ -42,7 +42,7 @@ def train(spec: TrainingSpec, repository: Path, display: Display, *, stop: StopC
         history = _fit(spec, data, model, workdir, display, stop)
     with watch.step("evaluate"):
         judged = _judge(spec, data, model, history, published_now(directory), force=run.force)
-        display.step(f"Ran {history.ran} epochs; test {_told(judged.evaluations['test'])}")
+        display.step(f"Ran {history.ran} epochs; test {_told(metrics_of(judged.evaluations['test']))}")
     with export_scratch() as scratch:
         with watch.step("export and prove"):
             proven = export_and_prove(model, data.prepared, spec.export, data.splits.test.inputs, scratch)
@@ -60,11 +60,15 @@ def train(spec: TrainingSpec, repository: Path, display: Display, *, stop: StopC
 
 def _read(spec: TrainingSpec, display: Display) -> Data:
     """Read, divide and prepare the rows; refuse thresholds that cannot be measured on them."""
-    dataset = load_dataset(spec.dataset)
+    dataset = load_dataset(spec.dataset, spec.outputs)
     splits = split(dataset, spec.dataset.split, seed=spec.seed)
-    require_measurable(spec.acceptance, dataset.task, len(dataset.labels))
+    for wanted, goal in zip(spec.goals.values(), dataset.goals, strict=True):
+        require_measurable(wanted.acceptance, goal.task, len(goal.labels))
     display.step(f"Dataset {dataset.name}: " + ", ".join(f"{rows} {name}" for name, rows in splits.sizes.items()) + " rows")
-    return Data(dataset=dataset, splits=splits, prepared=prepare(spec, dataset, splits))
+    prepared = prepare(spec, dataset, splits)
+    for remark in prepared.remarks:
+        display.step(remark)
+    return Data(dataset=dataset, splits=splits, prepared=prepared)
 
 
 def _build(spec: TrainingSpec, data: Data, display: Display) -> keras.Model:
@@ -79,7 +83,7 @@ def _build(spec: TrainingSpec, data: Data, display: Display) -> keras.Model:
 
 
 def _fit(spec: TrainingSpec, data: Data, model: keras.Model, workdir: Path, display: Display, stop: StopCheck) -> History:
-    rows, labels = data.prepared.splits, data.dataset.labels
+    rows, labels = data.prepared.splits, [goal.labels for goal in data.dataset.goals]
     return fit(model, rows.train, rows.validation, spec, workdir=workdir, display=display, stop=stop, labels=labels)
 
 
@@ -93,17 +97,23 @@ def _judge(
         "validation": _evaluate(spec, data, model, prepared.validation, data.splits.validation),
     }
     digest = dataset_facts(data.dataset, data.splits)["test_sha256"]
-    verdict = require_accepted(evaluations["test"], spec.acceptance, published, test_sha256=digest, force=force)
+    names = [output.name for output in data.dataset.outputs]
+    demanded = {name: goal.acceptance for name, goal in zip(names, spec.goals.values(), strict=True)}
+    verdict = require_accepted(evaluations["test"], demanded, published, test_sha256=digest, force=force)
     return Judged(model=model, history=history, evaluations=evaluations, verdict=verdict)
 
 
-def _evaluate(spec: TrainingSpec, data: Data, model: keras.Model, rows: Rows, raw: Rows) -> Evaluation:
-    dataset = data.dataset
-    outputs = predict(model, rows.inputs)
-    return evaluate(
-        dataset.task, outputs, rows.targets, seed=spec.seed, labels=dataset.labels, units=dataset.units, inputs=raw.inputs
-    )
+def _evaluate(spec: TrainingSpec, data: Data, model: keras.Model, rows: Rows, raw: Rows) -> dict[str, Evaluation]:
+    """Evaluate each output."""
+    outputs = predict(model, rows.inputs, list(rows.targets))
+    found = {}
+    for goal in data.dataset.goals:
+        name = goal.output.name
+        found[name] = evaluate(
+            goal.task, outputs[name], rows.targets[name], seed=spec.seed, labels=goal.labels, units=goal.units, inputs=raw.inputs
+        )
+    return found
 
 
-def _told(evaluation: Evaluation) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in evaluation.metrics.items())
+def _told(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

@@ -33,6 +33,11 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         return rows if self.features is None else self.features.transform(rows)
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the owner of the data should be told of it."""
+        return () if self.features is None else self.features.remarks
+
+    @property
     def description(self) -> dict[str, str]:
         """What becomes of each raw column, in words."""
         fitted = {} if self.features is None else self.features.description
@@ -56,10 +61,20 @@ def prepare(spec: TrainingSpec, dataset: Dataset, splits: Splits) -> Prepared:
 def _assembled(
     dataset: Dataset, splits: Splits, features: Features | None, raw: tuple[TensorSpec, ...], inputs: tuple[TensorSpec, ...]
 ) -> Prepared:
-    output = dataset.output
-    if dataset.task == "reconstruction":
-        output, splits = _reconstruction(output, inputs, splits)
-    return Prepared(splits=splits, network=Signature(inputs, (output,)), served=Signature(raw, (output,)), features=features)
+    outputs = dataset.outputs
+    if dataset.goals[0].task == "reconstruction":
+        output, splits = _reconstruction(outputs[0], inputs, splits)
+        outputs = (output,)
+    _require_distinct(raw, outputs)
+    return Prepared(splits=splits, network=Signature(inputs, outputs), served=Signature(raw, outputs), features=features)
+
+
+def _require_distinct(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+    """Raise FeatureError for an output that is called as an input: a graph has one name space."""
+    taken = {tensor.name for tensor in outputs}
+    for tensor in inputs:
+        if tensor.name in taken:
+            raise FeatureError(tensor.name, f"is called as the output [outputs.{tensor.name}]. Rename the output.")
 
 
 def _reconstruction(output: TensorSpec, inputs: tuple[TensorSpec, ...], splits: Splits) -> tuple[TensorSpec, Splits]:
@@ -70,7 +85,7 @@ def _reconstruction(output: TensorSpec, inputs: tuple[TensorSpec, ...], splits: 
             "*", f"cannot be reconstructed: the network takes {names}; expected one tensor. Drop or encode the others."
         )
     (tensor,) = inputs
-    compared = _each(splits, lambda rows: Rows(rows.inputs, rows.inputs[tensor.name].astype(np.float32)))
+    compared = _each(splits, lambda rows: Rows(rows.inputs, {output.name: rows.inputs[tensor.name].astype(np.float32)}))
     return msgspec.structs.replace(output, shape=tensor.shape, labels=tensor.features), compared
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 _PLAIN_LINES: Final = 10
+_MOST_METRICS: Final = 6
 Metrics = Mapping[str, float]
 
 
@@ -126,4 +127,12 @@ def choose_display(*, quiet: bool) -> Display:
 
 
 def _told(metrics: Metrics) -> str:
-    return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    return "  ".join(f"{name} {value:.4f}" for name, value in _chosen(metrics).items())
+
+
+def _chosen(metrics: Metrics) -> Metrics:
+    """Leave out the losses of several outputs, and their training metrics where there are those of the validation."""
+    if len(metrics) <= _MOST_METRICS:
+        return metrics
+    kept = {name: value for name, value in metrics.items() if name == "val_loss" or not name.endswith("_loss")}
+    return {name: value for name, value in kept.items() if "val_loss" not in kept or name == "loss" or name.startswith("val_")}

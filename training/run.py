@@ -34,9 +34,9 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """A fitted network, and how good it is."""
+    """A fitted network, and how good it is: evaluations by split, then by output."""
 
     model: keras.Model
     history: History
-    evaluations: dict[str, Evaluation]
+    evaluations: dict[str, dict[str, Evaluation]]
     verdict: Verdict

@@ -38,5 +38,10 @@ def improvement(name: str, before: float, after: float) -> float:
 
     A metric that is not in METRICS counts as one where higher is better.
     """
-    metric = METRICS.get(name)
-    return after - before if metric is None or metric.higher_is_better else before - after
+    known = name.partition(".")[0] in METRICS
+    return after - before if not known or metric_named(name).higher_is_better else before - after
+
+
+def metric_named(name: str) -> Metric:
+    """Return the metric of a manifest's name, which has an output or a target behind a dot where there are several of them."""
+    return METRICS[name.partition(".")[0]]

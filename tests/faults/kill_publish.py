@@ -150,7 +150,8 @@ def run_whole(place: Path, spec: Path) -> dict[str, float]:
         sys.exit(f"The command ended with {command.process.returncode}.\n{''.join(command.lines)}")
     moments = [began, *(command.said[word] for word in SAID.values()), command.said["Published"]]
     taken = dict(zip(WAY, (after - before for before, after in pairwise(moments)), strict=False))
-    return taken | {"publish": 0.05, "published": 0.002}
+    # What is imported for the first time comes from the disk, for the second from memory.
+    return taken | {"start": taken["start"] / 4, "publish": 0.05, "published": 0.002}
 
 
 def kill_once(place: Path, spec: Path, part: str, watcher: Watcher, seconds: float) -> bool:

@@ -38,7 +38,7 @@ def rows(count: int, seed: int) -> Rows:
     """Return images float32 [count, 8, 8] of four labels: the brightest quarter."""
     images = np.random.default_rng(seed).random((count, 8, 8), np.float32)
     quarters = np.stack([images[:, a : a + 4, b : b + 4].sum((1, 2)) for a in (0, 4) for b in (0, 4)], axis=1)
-    return Rows({"image": images}, quarters.argmax(axis=1).astype(np.int64))
+    return Rows({"image": images}, {"y": quarters.argmax(axis=1).astype(np.int64)})
 
 
 def network() -> keras.Model:

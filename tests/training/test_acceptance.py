@@ -8,8 +8,13 @@ from service.repository.manifest import Manifest
 from service.repository.metrics import METRICS
 from service.repository.signature import Signature
 from training.errors import AcceptanceFailed, DatasetError
-from training.evaluation import Evaluation, digest_rows, require_accepted, require_measurable
+from training.evaluation import Evaluation, Verdict, digest_rows, require_accepted, require_measurable
 from training.spec.acceptance import Acceptance
+
+
+def judged(found: Evaluation, demanded: Acceptance, *published: Manifest, **options: Any) -> Verdict:
+    """Judge a model of one output."""
+    return require_accepted({"y": found}, {"y": demanded}, *published, **options)
 
 
 def evaluation(task: Any = "classification", **metrics: float) -> Evaluation:
@@ -34,7 +39,7 @@ def test_no_threshold_is_refused_with_the_names() -> None:
 
 
 def test_floors_and_ceilings_are_inclusive() -> None:
-    verdict = require_accepted(evaluation(accuracy=0.9, log_loss=0.3), Acceptance(accuracy=0.9, log_loss=0.3))
+    verdict = judged(evaluation(accuracy=0.9, log_loss=0.3), Acceptance(accuracy=0.9, log_loss=0.3))
 
     assert verdict.facts == {
         "passed": True,
@@ -49,7 +54,7 @@ def test_each_miss_is_named() -> None:
     demanded = Acceptance(accuracy=0.95, macro_f1=0.5, log_loss=0.1)
 
     with pytest.raises(AcceptanceFailed) as caught:
-        require_accepted(evaluation(accuracy=0.9, macro_f1=0.9, log_loss=0.3), demanded)
+        judged(evaluation(accuracy=0.9, macro_f1=0.9, log_loss=0.3), demanded)
 
     assert "test accuracy is 0.9000, expected at least 0.95; test log_loss is 0.3000, expected at most 0.1." in str(caught.value)
     assert "macro_f1" not in str(caught.value)
@@ -57,18 +62,18 @@ def test_each_miss_is_named() -> None:
 
 def test_metric_that_could_not_be_computed_misses() -> None:
     with pytest.raises(AcceptanceFailed, match=r"test roc_auc is not defined for these rows, expected at least 0\.8"):
-        require_accepted(evaluation(accuracy=1.0), Acceptance(roc_auc=0.8))
+        judged(evaluation(accuracy=1.0), Acceptance(roc_auc=0.8))
 
 
 def test_forced_model_carries_it_in_its_facts() -> None:
-    verdict = require_accepted(evaluation(accuracy=0.5), Acceptance(accuracy=0.9), force=True)
+    verdict = judged(evaluation(accuracy=0.5), Acceptance(accuracy=0.9), force=True)
 
     assert verdict.facts["forced"] is True
     assert verdict.facts["passed"] is False
 
 
 def test_force_that_was_not_needed_leaves_no_trace() -> None:
-    assert "forced" not in require_accepted(evaluation(accuracy=0.95), Acceptance(accuracy=0.9), force=True).facts
+    assert "forced" not in judged(evaluation(accuracy=0.95), Acceptance(accuracy=0.9), force=True).facts
 
 
 @pytest.mark.parametrize(
@@ -85,7 +90,7 @@ def test_model_may_be_worse_than_the_published_one_by_the_margin(value: float, m
     found = evaluation(task, **{metric: value})
     demanded = Acceptance(never_worse_than_published=0.01)
 
-    verdict = require_accepted(found, demanded, published(**{metric: 0.9}), test_sha256="these rows", force=True)
+    verdict = judged(found, demanded, published(**{metric: 0.9}), test_sha256="these rows", force=True)
 
     assert verdict.facts["passed"] is accepted
     assert verdict.facts["published_version"] == 4
@@ -95,7 +100,7 @@ def test_model_may_be_worse_than_the_published_one_by_the_margin(value: float, m
 def test_negative_r2_gets_its_margin_downwards() -> None:
     demanded = Acceptance(r2=-1, never_worse_than_published=0.1)
 
-    verdict = require_accepted(evaluation("regression", r2=-0.54), demanded, published(r2=-0.5), test_sha256="these rows")
+    verdict = judged(evaluation("regression", r2=-0.54), demanded, published(r2=-0.5), test_sha256="these rows")
 
     assert verdict.checks[1].bound == -0.55
 
@@ -107,22 +112,20 @@ def test_comparison_covers_the_metrics_with_a_threshold() -> None:
     with pytest.raises(
         AcceptanceFailed, match=r"log_loss is 0.2100, expected at most 0.2, because the published version has 0.2000"
     ):
-        require_accepted(evaluation(log_loss=0.21, accuracy=0.5), demanded, before, test_sha256="these rows")
+        judged(evaluation(log_loss=0.21, accuracy=0.5), demanded, before, test_sha256="these rows")
 
 
 def test_version_judged_by_other_rows_is_not_compared_and_the_verdict_says_so() -> None:
     demanded = Acceptance(never_worse_than_published=0)
 
-    verdict = require_accepted(
-        evaluation(accuracy=0.1), demanded, published(test_sha256="others", accuracy=0.9), test_sha256="these"
-    )
+    verdict = judged(evaluation(accuracy=0.1), demanded, published(test_sha256="others", accuracy=0.9), test_sha256="these")
 
     assert verdict.checks == ()
     assert verdict.facts["note"].startswith("Not compared with the published version 4")
 
 
 def test_first_version_has_nothing_to_be_compared_with() -> None:
-    verdict = require_accepted(evaluation(accuracy=0.1), Acceptance(never_worse_than_published=0))
+    verdict = judged(evaluation(accuracy=0.1), Acceptance(never_worse_than_published=0))
 
     assert verdict.facts == {"passed": True, "checks": [], "note": "No version is published yet to compare with."}
 
@@ -151,12 +154,29 @@ def test_threshold_that_the_task_has_is_accepted() -> None:
 def test_digest_tells_rows_apart_by_value_order_and_label() -> None:
     rows = {"age": np.array([1.0, np.nan]), "sex": np.array(["a", "b"], dtype=object)}
     digests = {
-        digest_rows(rows, np.array([0, 1]), ("x", "y")),
-        digest_rows(rows, np.array([1, 0]), ("x", "y")),
-        digest_rows(rows, np.array([0, 1]), ("y", "x")),
-        digest_rows(rows | {"sex": np.array(["a", "c"], dtype=object)}, np.array([0, 1]), ("x", "y")),
-        digest_rows(rows | {"age": np.array([1.0, 2.0])}, np.array([0, 1]), ("x", "y")),
+        digest_rows(rows, {"y": np.array([0, 1])}, [("x", "y")]),
+        digest_rows(rows, {"y": np.array([1, 0])}, [("x", "y")]),
+        digest_rows(rows, {"y": np.array([0, 1])}, [("y", "x")]),
+        digest_rows(rows | {"sex": np.array(["a", "c"], dtype=object)}, {"y": np.array([0, 1])}, [("x", "y")]),
+        digest_rows(rows | {"age": np.array([1.0, 2.0])}, {"y": np.array([0, 1])}, [("x", "y")]),
     }
 
     assert len(digests) == 5
-    assert digest_rows(dict(reversed(rows.items())), np.array([0, 1]), ("x", "y")) in digests
+    assert digest_rows(dict(reversed(rows.items())), {"y": np.array([0, 1])}, [("x", "y")]) in digests
+
+
+def test_outputs_are_judged_each_by_its_own_thresholds() -> None:
+    found = {"kind": evaluation(accuracy=0.9), "price": evaluation("regression", rmse=3.0)}
+
+    with pytest.raises(AcceptanceFailed, match=r"publish: test rmse\.price is 3\.0000, expected at most 2\. "):
+        require_accepted(found, {"kind": Acceptance(accuracy=0.8), "price": Acceptance(rmse=2.0)})
+
+
+def test_outputs_are_compared_with_the_published_ones_of_their_names() -> None:
+    found = {"kind": evaluation(accuracy=0.9), "price": evaluation("regression", rmse=3.0)}
+    demanded = {name: Acceptance(never_worse_than_published=0.0) for name in found}
+    before = published(**{"accuracy.kind": 0.8, "rmse.price": 2.0})
+
+    verdict = require_accepted(found, demanded, before, test_sha256="these rows", force=True)
+
+    assert [(check.metric, check.passed) for check in verdict.checks] == [("accuracy.kind", True), ("rmse.price", False)]

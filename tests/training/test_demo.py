@@ -62,7 +62,7 @@ def repository(tmp_path: Path) -> Path:
             inputs={"image": np.array([[[0, 16], [0.5, 3]]], np.float32)},
             outputs={"probabilities": np.array([[0.2, 0.8]], np.float32)},
         ).write(staging)
-        publish(staging, directory, signature=signature, dataset={"sample_labels": ["cat"]})
+        publish(staging, directory, signature=signature, dataset={"sample_targets": {signature.outputs[0].name: ["cat"]}})
     return tmp_path / "models"
 
 

@@ -31,7 +31,9 @@ def strings(*values: Any) -> Array:
 @pytest.mark.parametrize(
     ("spec", "values", "message"),
     [
-        (NumericSpec(), strings("", "12 EUR"), "holds BYTES values such as '12 EUR'; kind = 'numeric' expects numbers"),
+        (NumericSpec(), strings("", "12 EUR"), "holds text such as '12 EUR'; kind = 'numeric' expects numbers"),
+        (NumericSpec(), strings("31", "thirty", "32"), "holds text such as 'thirty'; kind = 'numeric' expects numbers"),
+        (NumericSpec(), np.array([2**60, 2**60 + 1]), "holds integers such as 1152921504606846976; kind = 'numeric' expects"),
         (NumericSpec(), np.float32([NAN, NAN]), "is missing in every training row; expected numbers. Leave it out"),
         (NumericSpec(), np.float32([[1, NAN], [2, NAN]]), "is missing in every training row"),
         (NumericSpec(), np.float32([]), "has no training rows"),
@@ -43,7 +45,7 @@ def strings(*values: Any) -> Array:
             np.zeros((2, 2), np.float32),
             "has the shape [-1, 2]; kind = 'bucketized' expects",
         ),
-        (CategoricalSpec(), strings("", ""), "has no value for its vocabulary: the most frequent has 0 training rows"),
+        (CategoricalSpec(), strings("", ""), "is missing in every training row; expected values"),
         (CategoricalSpec(min_count=3), strings("a", "a", "b"), "the most frequent has 2 training rows; expected min_count = 3"),
         (CategoricalSpec(), strings("a", float("nan")), 'has nan, of type float, in training row 1; expected a string, and ""'),
         (CategoricalSpec(oov_buckets=2), np.float32([1, 2]), "holds floats; oov_buckets above 1 expects strings or integers"),
@@ -127,3 +129,28 @@ def test_rows_unlike_those_of_training_are_refused(rows: dict[str, Array], messa
 def test_spec_that_contradicts_itself_is_refused(raw: dict[str, Any], message: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=message):
         msgspec.convert(raw, FeatureSpec)
+
+
+def test_words_among_numbers_are_no_categories_unless_they_are_said_to_be() -> None:
+    ages = strings(*(str(age) for age in range(20)), "thirty")
+
+    with pytest.raises(FeatureError, match="holds numbers, but 1 of 21 training rows have something else, such as 'thirty'"):
+        fit_features({}, {"age": ages})
+    assert len(fit_features({"age": CategoricalSpec()}, {"age": ages}).feature_names) == 21
+
+
+def test_dates_that_are_not_declared_are_taken_as_dates_and_that_is_said() -> None:
+    days = strings("2013-01-31", "", "2014-02-28")
+
+    features = fit_features({}, {"day": days, "moment": strings("2013-01-31T09:08", "2014-02-28", "2015-01-01")})
+
+    assert [name for name in features.feature_names if name.endswith("hour.sin")] == ["moment.hour.sin"]
+    assert features.remarks[0].startswith("Column 'day' holds dates: it is taken as kind = 'date', its parts year, month, weekday.")
+
+
+def test_texts_that_are_nearly_all_different_are_remarked_on() -> None:
+    tickets = strings(*(f"T{number}" for number in range(60)))
+
+    assert "has 60 different texts in 60 training rows, such as 'T0'" in fit_features({}, {"ticket": tickets}).remarks[0]
+    assert fit_features({"ticket": CategoricalSpec()}, {"ticket": tickets}).remarks == ()
+    assert fit_features({}, {"city": strings("Oslo", "Rome")}).remarks == ()

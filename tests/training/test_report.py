@@ -15,7 +15,7 @@ from training.spec.acceptance import Acceptance
 
 pytest.importorskip("matplotlib", reason="needs the train extra")
 
-from training.report import Layer, ReportFacts, describe_layers, write_report
+from training.report import Answer, Layer, ReportFacts, describe_layers, write_report
 from training.report.drawing import draw
 from training.report.stages import boxes, ranks
 
@@ -107,11 +107,9 @@ def facts(task: Any, outputs: np.ndarray, targets: np.ndarray, acceptance: Accep
         layers=LAYERS,
         parameters=105,
         history=History(tuple(Epoch({"loss": 1 / n, "val_loss": 1.1 / n, "accuracy": 1 - 1 / n}) for n in (1, 2, 3))),
-        evaluation=evaluation,
-        verdict=require_accepted(evaluation, acceptance, force=True),
+        answers=(Answer("answer", evaluation, outputs, targets),),
+        verdict=require_accepted({"answer": evaluation}, {"answer": acceptance}, force=True),
         baseline=profile(inputs, {"answer": outputs}),
-        outputs=outputs,
-        targets=targets,
         graph_bytes=2048,
         parity=Parity(tolerance=1e-5, max_abs_error=2.4e-7, batch_sizes=(1, 7)),
         seconds={"fit": 1.5},
@@ -229,9 +227,10 @@ def test_reconstruction_has_a_report(tmp_path: Path) -> None:
 def test_many_labels_are_drawn_instead_of_tabled(tmp_path: Path) -> None:
     outputs = np.eye(30)[np.arange(60) % 30]
     labels = tuple(f"label {index}" for index in range(30))
-    evaluation = evaluate("classification", outputs, np.arange(60) % 30, labels=labels, seed=7)
+    targets = np.arange(60) % 30
+    evaluation = evaluate("classification", outputs, targets, labels=labels, seed=7)
 
-    text = read(classification(evaluation=evaluation), tmp_path)
+    text = read(classification(answers=(Answer("answer", evaluation, outputs, targets),)), tmp_path)
 
     laid_out(text)
     assert 'class="confusion"' not in text

@@ -3,20 +3,20 @@
 A file for each family; each builder takes its spec and the declared inputs and outputs, and names the model's tensors by them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import keras
 
-from service.repository.signature import Signature, TensorSpec
+from service.repository.signature import TensorSpec
 from training.architectures.application import build_application
 from training.architectures.autoencoder import build_autoencoder
 from training.architectures.convolutional import build_cnn, build_residual
 from training.architectures.custom import build_custom
 from training.architectures.dense import build_dense
+from training.architectures.outputs import Head
 from training.architectures.sequential import build_attention, build_recurrent
 from training.architectures.tables import build_wide_and_deep
-from training.datasets import Dataset
 from training.spec.architecture import (
     ApplicationSpec,
     ArchitectureSpec,
@@ -29,10 +29,9 @@ from training.spec.architecture import (
     ResidualCnnSpec,
     WideAndDeepSpec,
 )
+from training.spec.layers import Output
 
-OUTPUT_NAME: Final = "probabilities"
-
-_BUILDERS: Final[dict[type, Callable[[Any, tuple[TensorSpec, ...], tuple[TensorSpec, ...]], keras.Model]]] = {
+_BUILDERS: Final[dict[type, Callable[[Any, tuple[TensorSpec, ...], tuple[Head, ...]], keras.Model]]] = {
     ApplicationSpec: build_application,
     AttentionSpec: build_attention,
     AutoencoderSpec: build_autoencoder,
@@ -45,14 +44,21 @@ _BUILDERS: Final[dict[type, Callable[[Any, tuple[TensorSpec, ...], tuple[TensorS
 }
 
 
-def build_model(spec: ArchitectureSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> keras.Model:
+def build_model(
+    spec: ArchitectureSpec,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    activations: Mapping[str, Output] | None = None,
+) -> keras.Model:
     """Build the network with fresh weights, drawn from Keras' global seed; its tensors are named by `inputs` and `outputs`.
 
-    Raises ArchitectureError if the architecture does not fit them.
+    `activations` are those of the last layers by output; without them all have that of `spec`. Several outputs come as a list, in
+    the order of `outputs`. Raises ArchitectureError if the architecture does not fit them.
     """
     for tensor in (*inputs, *outputs):
         _reserve(tensor.name)
-    return _BUILDERS[type(spec)](spec, inputs, outputs)
+    heads = tuple(Head(tensor, (activations or {}).get(tensor.name, spec.output)) for tensor in outputs)
+    return _BUILDERS[type(spec)](spec, inputs, heads)
 
 
 def _reserve(name: str) -> None:
@@ -63,15 +69,3 @@ def _reserve(name: str) -> None:
         return
     while keras.backend.get_uid(prefix) <= int(number):
         pass
-
-
-def signature_of(dataset: Dataset) -> Signature:
-    """Return what the model for `dataset` takes and gives: its raw inputs, and one probability a label."""
-    probabilities = TensorSpec(
-        name=OUTPUT_NAME,
-        datatype="FP32",
-        shape=(-1, len(dataset.labels)),
-        labels=dataset.labels,
-        description="Probability of each label.",
-    )
-    return Signature(inputs=dataset.inputs, outputs=(probabilities,))

@@ -10,7 +10,7 @@ import keras
 from service.repository.signature import TensorSpec
 from training.architectures.blocks import dropped, hidden
 from training.architectures.inputs import augmented, image, keras_input, pixels
-from training.architectures.outputs import heads, model
+from training.architectures.outputs import Head, heads, model
 from training.errors import ArchitectureError
 from training.spec.architecture import ApplicationSpec
 
@@ -19,7 +19,7 @@ APPLICATIONS: Final = {
 }
 
 
-def build_application(spec: ApplicationSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> keras.Model:
+def build_application(spec: ApplicationSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[Head, ...]) -> keras.Model:
     """Put the output on top of the named network. Raises ArchitectureError for an unknown name, size or weights file."""
     tensor = image("application", inputs)
     start = keras_input(tensor)
@@ -27,7 +27,7 @@ def build_application(spec: ApplicationSpec, inputs: tuple[TensorSpec, ...], out
     base = _base(spec, value.shape[1:])
     base.trainable = not spec.frozen
     value = dropped(base(value, training=False if spec.frozen else None), spec.dropout)
-    return model([start], heads(hidden(value, spec.hidden), outputs, spec.output))
+    return model([start], heads(hidden(value, spec.hidden), outputs))
 
 
 def _base(spec: ApplicationSpec, shape: tuple[int, ...]) -> keras.Model:

@@ -7,23 +7,24 @@ import keras
 from service.repository.signature import TensorSpec
 from training.architectures.blocks import hidden
 from training.architectures.inputs import flat, keras_input, the_input
-from training.architectures.outputs import fixed_sizes, model
+from training.architectures.outputs import Head, fixed_sizes, model
 from training.errors import ArchitectureError
 from training.spec.architecture import AutoencoderSpec
 
 
-def build_autoencoder(spec: AutoencoderSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> keras.Model:
+def build_autoencoder(spec: AutoencoderSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[Head, ...]) -> keras.Model:
     """Reconstruct the one input in its own units. Raises ArchitectureError if the output has another shape."""
     tensor = the_input("autoencoder", inputs)
-    if len(outputs) != 1 or outputs[0].shape != tensor.shape:
+    given = [output.tensor for output in outputs]
+    if [output.shape for output in given] != [tensor.shape]:
         raise ArchitectureError(
             f"architecture 'autoencoder' gives its input back, {list(tensor.shape)}; "
-            f"the outputs are {', '.join(f'{output.name} {list(output.shape)}' for output in outputs)}."
+            f"the outputs are {', '.join(f'{output.name} {list(output.shape)}' for output in given)}."
         )
     start = keras_input(tensor)
     code = keras.layers.Dense(spec.code, activation="linear", name="code")(hidden(flat([start], inputs), spec.hidden))
     value = keras.layers.Dense(prod(fixed_sizes(tensor)), activation=spec.output)(hidden(code, spec.hidden[::-1]))
-    return model([start], [_in_units(value, tensor, outputs[0])])
+    return model([start], [_in_units(value, tensor, given[0])])
 
 
 def _in_units(value: keras.KerasTensor, tensor: TensorSpec, output: TensorSpec) -> keras.KerasTensor:

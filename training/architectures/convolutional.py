@@ -7,12 +7,12 @@ import keras
 from service.repository.signature import TensorSpec
 from training.architectures.blocks import activation, convolved, dropped, hidden
 from training.architectures.inputs import augmented, image, keras_input, pixels
-from training.architectures.outputs import heads, model
+from training.architectures.outputs import Head, heads, model
 from training.spec.architecture import CnnSpec, ResidualCnnSpec
 from training.spec.layers import ResidualStage
 
 
-def build_cnn(spec: CnnSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> keras.Model:
+def build_cnn(spec: CnnSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[Head, ...]) -> keras.Model:
     """Apply the blocks to one picture. Raises ArchitectureError if the input is none."""
     tensor = image("cnn", inputs)
     start = keras_input(tensor)
@@ -20,10 +20,10 @@ def build_cnn(spec: CnnSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[Tens
     for block in spec.blocks:
         value = convolved(value, block)
     flattened = keras.layers.GlobalAveragePooling2D() if spec.global_pooling else keras.layers.Flatten()
-    return model([start], heads(hidden(flattened(value), spec.hidden), outputs, spec.output))
+    return model([start], heads(hidden(flattened(value), spec.hidden), outputs))
 
 
-def build_residual(spec: ResidualCnnSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> keras.Model:
+def build_residual(spec: ResidualCnnSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[Head, ...]) -> keras.Model:
     """Apply the stages to one picture. Raises ArchitectureError if the input is none."""
     tensor = image("residual_cnn", inputs)
     start = keras_input(tensor)
@@ -33,7 +33,7 @@ def build_residual(spec: ResidualCnnSpec, inputs: tuple[TensorSpec, ...], output
     for stage in spec.stages:
         value = _stage(value, stage, spec.activation)
     value = dropped(keras.layers.GlobalAveragePooling2D()(value), spec.dropout)
-    return model([start], heads(hidden(value, spec.hidden), outputs, spec.output))
+    return model([start], heads(hidden(value, spec.hidden), outputs))
 
 
 def _stage(value: Any, stage: ResidualStage, word: str) -> Any:  # noqa: ANN401 -- Keras tensors

@@ -10,25 +10,36 @@ import keras
 
 from service.repository.signature import TensorSpec
 from training.architectures.inputs import described
+from training.architectures.outputs import Head
 from training.errors import ArchitectureError
 from training.spec.architecture import CustomSpec
 
 
-def build_custom(spec: CustomSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> keras.Model:
+def build_custom(spec: CustomSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[Head, ...]) -> keras.Model:
     """Call the function with `inputs=`, `outputs=` and the options; its model must be a Functional one with those tensors.
 
+    Several outputs may come as a list in their order, or as a dict by their names.
     The module is looked for in the working directory too. Raises ArchitectureError if there is none, it fails, or does not fit.
     """
-    function = _imported(spec.function)
+    function, tensors = _imported(spec.function), tuple(output.tensor for output in outputs)
     try:
-        model = function(inputs=inputs, outputs=outputs, **spec.options)
+        model = function(inputs=inputs, outputs=tensors, **spec.options)
     except Exception as error:  # the function is the user's, and so is whatever it raises
         raise ArchitectureError(f"{spec.function} failed: {type(error).__name__}: {error}") from error
     if not isinstance(model, keras.Model):
         raise ArchitectureError(f"{spec.function} returned {type(model).__name__}; expected a keras.Model.")
     _check(spec.function, "input", model.inputs, inputs)
-    _check(spec.function, "output", model.outputs, outputs)
+    model = _in_order(model, [tensor.name for tensor in tensors])
+    _check(spec.function, "output", model.outputs, tensors)
     return model
+
+
+def _in_order(model: keras.Model, names: list[str]) -> keras.Model:
+    """Return a model whose outputs are a list in the order of `names`, if they are a dict by these names now."""
+    given = getattr(model, "output", None)
+    if not isinstance(given, dict) or set(given) != set(names) or len(names) == 1:
+        return model
+    return keras.Model(model.inputs, [keras.layers.Identity(name=name)(given[name]) for name in names])
 
 
 def _imported(path: str) -> Callable[..., Any]:

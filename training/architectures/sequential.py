@@ -7,7 +7,7 @@ import keras
 from service.repository.signature import TensorSpec
 from training.architectures.blocks import dropped, hidden
 from training.architectures.inputs import categories, described, is_sequence_of_ids, keras_input, scaled, the_input
-from training.architectures.outputs import heads, model
+from training.architectures.outputs import Head, heads, model
 from training.errors import ArchitectureError
 from training.spec.architecture import AttentionSpec, RecurrentSpec
 from training.spec.layers import RecurrentLayer
@@ -20,14 +20,14 @@ _CELLS: Final[dict[str, type[keras.layers.Layer]]] = {
 _FLOAT_AXES: Final = (2, 3)
 
 
-def build_recurrent(spec: RecurrentSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> keras.Model:
+def build_recurrent(spec: RecurrentSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[Head, ...]) -> keras.Model:
     """Apply the layers to one sequence, numbers [-1, length(, channels)] or ids [-1, length]. Raises ArchitectureError."""
     tensor = the_input("recurrent", inputs)
     start = keras_input(tensor)
     value = _sequence(start, tensor, spec)
     for index, layer in enumerate(spec.layers):
         value = dropped(_recurrent(layer, whole=index < len(spec.layers) - 1)(value), layer.dropout)
-    return model([start], heads(hidden(value, spec.hidden), outputs, spec.output))
+    return model([start], heads(hidden(value, spec.hidden), outputs))
 
 
 def _sequence(start: Any, tensor: TensorSpec, spec: RecurrentSpec) -> Any:  # noqa: ANN401 -- Keras tensors
@@ -51,7 +51,7 @@ def _recurrent(layer: RecurrentLayer, *, whole: bool) -> keras.layers.Layer:
     return keras.layers.Bidirectional(cell) if layer.bidirectional else cell
 
 
-def build_attention(spec: AttentionSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> keras.Model:
+def build_attention(spec: AttentionSpec, inputs: tuple[TensorSpec, ...], outputs: tuple[Head, ...]) -> keras.Model:
     """Apply a transformer encoder to token ids INT64 [-1, length]. Raises ArchitectureError if the input is something else."""
     tensor = the_input("attention", inputs)
     if not is_sequence_of_ids(tensor) or tensor.shape[1] == -1:
@@ -66,7 +66,7 @@ def build_attention(spec: AttentionSpec, inputs: tuple[TensorSpec, ...], outputs
         value = _encoded(dropped(value, spec.dropout), present, spec)
     value = keras.layers.LayerNormalization()(value)
     mean = keras.layers.GlobalAveragePooling1D()(value, mask=present)
-    return model([tokens], heads(hidden(dropped(mean, spec.dropout), spec.hidden), outputs, spec.output))
+    return model([tokens], heads(hidden(dropped(mean, spec.dropout), spec.hidden), outputs))
 
 
 def _encoded(value: Any, present: Any, spec: AttentionSpec) -> Any:  # noqa: ANN401

@@ -13,7 +13,7 @@ from training.errors import DatasetError
 
 
 def columns_of_arrow(table: Any, where: str) -> dict[str, Array]:  # noqa: ANN401 -- pyarrow is untyped
-    """Return the columns of a pyarrow.Table as numbers, text, and arrays for lists of one length.
+    """Return the columns of a pyarrow.Table as numbers, booleans, text, and arrays for lists of one length.
 
     Dates and moments become ISO 8601 text to the second, in UTC if they have a zone.
 
@@ -43,13 +43,10 @@ def _column(name: str, values: Any) -> Array:  # noqa: ANN401
         kind = values.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
         return _text(values.cast(pa.string()))
-    if pa.types.is_date(kind):
-        return _text(values.cast(pa.date32()).cast(pa.string()))
-    if pa.types.is_timestamp(kind):
-        return _text(pc.strftime(values.cast(pa.timestamp("s", kind.tz), safe=False), format="%Y-%m-%dT%H:%M:%S"))
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return _text(_moments(values))
     if pa.types.is_boolean(kind):
-        values = values.cast(pa.int8())
-        kind = values.type
+        return _booleans(values)
     if pa.types.is_integer(kind):
         return _integers(name, values)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
@@ -61,6 +58,19 @@ def _column(name: str, values: Any) -> Array:  # noqa: ANN401
 
 def _text(values: Any) -> Array:  # noqa: ANN401
     return np.array(values.fill_null("").to_pylist(), dtype=object)
+
+
+def _moments(values: Any) -> Any:  # noqa: ANN401
+    if pa.types.is_date(values.type):
+        return values.cast(pa.date32()).cast(pa.string())
+    return pc.strftime(values.cast(pa.timestamp("s", values.type.tz), safe=False), format="%Y-%m-%dT%H:%M:%S")
+
+
+def _booleans(values: Any) -> Array:  # noqa: ANN401
+    """Return bool, or the words if some are missing."""
+    if not values.null_count:
+        return values.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return _text(pc.if_else(values, "true", "false"))
 
 
 def _integers(name: str, values: Any) -> Array:  # noqa: ANN401

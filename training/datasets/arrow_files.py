@@ -17,7 +17,9 @@ def read(source: ArrowSource) -> Table:
         with pa.memory_map(str(path)) as stream:
             table = _table(stream)
     except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{path} cannot be read: {error}. Expected an Arrow IPC file, Feather version 2 or a stream.") from error
+        raise DatasetError(
+            f"{path.absolute()} cannot be read: {error}. Expected an Arrow IPC file, Feather version 2 or a stream."
+        ) from error
     return Table(name=path.stem, columns=columns_of_arrow(table, str(path)))
 
 

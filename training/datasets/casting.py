@@ -3,6 +3,7 @@
 import numpy as np
 
 from training.datasets.dataset import Array
+from training.datasets.table import numbers_for_booleans
 from training.errors import DatasetError
 from training.spec.dataset import ColumnType
 
@@ -16,12 +17,15 @@ def cast(name: str, values: Array, wanted: ColumnType | None) -> Array:
         return values
     if wanted == "text":
         return values if values.dtype == object else _as_text(values)
+    values = numbers_for_booleans(values)
     numbers = _parsed(name, values) if values.dtype == object else values
     return numbers.astype(np.float32) if wanted == "number" else _as_integers(name, numbers)
 
 
 def _as_text(values: Array) -> Array:
     """Write numbers as words: 3 for 3.0, and nothing for what is missing."""
+    if values.dtype == np.bool_:
+        return np.array([str(value).lower() for value in values], dtype=object)
     words = ["" if value != value else str(int(value) if value == int(value) else value) for value in values.tolist()]  # noqa: PLR0124 -- NaN
     return np.array(words, dtype=object)
 

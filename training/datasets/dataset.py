@@ -9,14 +9,14 @@ import numpy as np
 from msgspec import Struct
 
 from service.repository.signature import TensorSpec
-from training.spec import Task
+from training.spec.targets import Task
 
 Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, Array]
 
 
 class Rows(Struct, frozen=True):
-    """Inputs by tensor name and the targets; the first axis of each counts the rows.
+    """Inputs by tensor name and targets by output name; the first axis of each counts the rows.
 
     Targets: int64 [rows] label indices (classification) or float32 [rows, values] (regression). A reconstruction has none of its
     own, [rows, 0], until the input of its network is known.
@@ -24,15 +24,16 @@ class Rows(Struct, frozen=True):
     """
 
     inputs: Tensors
-    targets: Array
+    targets: Tensors
 
     def __len__(self) -> int:
         """Count the rows."""
-        return len(self.targets)
+        return len(next(iter(self.targets.values())))
 
     def take(self, indices: Array) -> Self:
         """Return the rows at `indices`, in that order."""
-        return type(self)({name: array[indices] for name, array in self.inputs.items()}, self.targets[indices])
+        inputs, targets = ({name: array[indices] for name, array in part.items()} for part in (self.inputs, self.targets))
+        return type(self)(inputs, targets)
 
 
 class Splits(Struct, frozen=True):
@@ -48,27 +49,41 @@ class Splits(Struct, frozen=True):
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
 
 
-class Dataset(Struct, frozen=True):
-    """All rows of one source. `inputs` declares the tensors of `rows.inputs`, `output` what a model of them predicts.
+class Goal(Struct, frozen=True, kw_only=True):
+    """What an output of a model predicts. `labels` names what a classification's targets are indices of, or a regression's values.
 
-    `labels` names what a classification's targets are indices of, or the values of a regression, with their units of measure
-    `units`. `split_keys` [rows] are the values that decide the split, if a column does.
+    `units` are the units of measure of the latter.
+    """
+
+    task: Task
+    output: TensorSpec
+    labels: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+
+
+class Dataset(Struct, frozen=True):
+    """All rows of one source. `inputs` declares the tensors of `rows.inputs`, `goals` what a model of them predicts.
+
+    The targets of a goal are in `rows.targets` by its output's name, in the order of `goals`. `split_keys` [rows] are the values
+    that decide the split, if a column does.
     """
 
     name: str
-    task: Task
     inputs: tuple[TensorSpec, ...]
-    output: TensorSpec
-    labels: tuple[str, ...]
+    goals: tuple[Goal, ...]
     rows: Rows
-    units: tuple[str, ...] = ()
     split_keys: Array | None = None
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The tensors that a model gives."""
+        return tuple(goal.output for goal in self.goals)
 
     @property
     def sha256(self) -> str:
         """Digest of names, types, shapes, values and labels: equal for equal data, on any machine."""
-        digest = hashlib.sha256(repr((self.name, self.labels)).encode())
-        columns = [*sorted(self.rows.inputs.items()), ("targets", self.rows.targets)]
+        digest = hashlib.sha256(repr((self.name, *(goal.labels for goal in self.goals))).encode())
+        columns = [*sorted(self.rows.inputs.items()), *(("targets", array) for array in self.rows.targets.values())]
         if self.split_keys is not None:
             columns.append(("split", self.split_keys))
         for name, array in columns:

@@ -45,7 +45,7 @@ def _file(directory: Path, name: str) -> Path:
         if path.is_file():
             return path
     hint = " Install Debian's package dataset-fashion-mnist, or set dataset.source.directory."
-    raise DatasetError(f"{directory} has neither {name}.gz nor {name}; expected MNIST's four IDX files.{hint}")
+    raise DatasetError(f"{directory.absolute()} has neither {name}.gz nor {name}; expected MNIST's four IDX files.{hint}")
 
 
 def _array(path: Path, *, rank: int) -> Array:

@@ -20,7 +20,9 @@ def read(source: ImageFolderSource) -> Table:
     directory = Path(source.directory)
     found = [(path, label.name) for label in _labels(directory) for path in _pictures(label)]
     if not found:
-        raise DatasetError(f"{directory} has no pictures in sub-directories; expected <label>/<picture>.png or the like.")
+        raise DatasetError(
+            f"{directory.absolute()} has no pictures in sub-directories; expected <label>/<picture>.png or the like."
+        )
     size = (source.width, source.height) if source.width and source.height else None
     images: list[Array] = []
     for path, _ in found:
@@ -42,7 +44,7 @@ def read(source: ImageFolderSource) -> Table:
 
 def _labels(directory: Path) -> list[Path]:
     if not directory.is_dir():
-        raise DatasetError(f"{directory} is no directory; expected one sub-directory of pictures for each label.")
+        raise DatasetError(f"{directory.absolute()} is no directory; expected one sub-directory of pictures for each label.")
     return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 

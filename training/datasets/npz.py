@@ -18,5 +18,7 @@ def read(source: NpzSource) -> Table:
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetError(f"{path} cannot be read: {error}. Expected a .npz archive of plain arrays (text as unicode).") from error
+        raise DatasetError(
+            f"{path.absolute()} cannot be read: {error}. Expected a .npz archive of plain arrays (text as unicode)."
+        ) from error
     return Table(name=path.stem, columns=columns(arrays, str(path)))

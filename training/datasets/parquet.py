@@ -17,5 +17,7 @@ def read(source: ParquetSource) -> Table:
     try:
         table = parquet.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{path} cannot be read: {error}. Expected a Parquet file, or a directory of them.") from error
+        raise DatasetError(
+            f"{path.absolute()} cannot be read: {error}. Expected a Parquet file, or a directory of them."
+        ) from error
     return Table(name=path.stem, columns=columns_of_arrow(table, str(path)))

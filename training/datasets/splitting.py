@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.datasets.dataset import Array, Dataset, Splits
+from training.datasets.dataset import Array, Dataset, Goal, Splits
 from training.errors import DatasetError
 from training.spec.splits import ColumnSplit, RandomSplit, Split, TimeSplit
 
@@ -71,11 +71,12 @@ def _by_time(dataset: Dataset, spec: TimeSplit, generator: np.random.Generator) 
 
 
 def _groups(dataset: Dataset, rows: Array, *, stratified: bool) -> list[tuple[str, Array]]:
-    """Return `rows` by label, or all together."""
-    if not stratified or dataset.task != "classification":
+    """Return `rows` by label, of the first of several outputs that has labels; or all together."""
+    goal = next((goal for goal in dataset.goals if goal.task == "classification"), None)
+    if not stratified or goal is None:
         return [(dataset.name, rows)]
-    targets = dataset.rows.targets[rows]
-    groups = [(label, rows[targets == index]) for index, label in enumerate(dataset.labels)]
+    targets = dataset.rows.targets[goal.output.name][rows]
+    groups = [(label, rows[targets == index]) for index, label in enumerate(goal.labels)]
     return [(label, group) for label, group in groups if len(group)]
 
 
@@ -99,13 +100,18 @@ def _keys(dataset: Dataset) -> Array:
 
 
 def _require_known_labels(dataset: Dataset, parts: Parts) -> None:
-    if dataset.task != "classification":
-        return
-    train, validation, test = (np.unique(dataset.rows.targets[indices]) for indices in parts)
-    for name, present in (("validation", validation), ("test", test)):
-        unseen = np.setdiff1d(present, train)
+    for goal in dataset.goals:
+        if goal.task == "classification":
+            _require_known(goal, [np.unique(dataset.rows.targets[goal.output.name][indices]) for indices in parts])
+
+
+def _require_known(goal: Goal, present: list[Array]) -> None:
+    """Raise DatasetError if the validation or the test has a label that training lacks."""
+    train, validation, test = present
+    for name, found in (("validation", validation), ("test", test)):
+        unseen = np.setdiff1d(found, train)
         if len(unseen):
             raise DatasetError(
-                f"Label '{dataset.labels[unseen[0]]}' is in the {name} split, but in no training row; expected every label in "
+                f"Label '{goal.labels[unseen[0]]}' is in the {name} split, but in no training row; expected every label in "
                 "training. Divide otherwise (random, stratified), or leave its rows out."
             )

@@ -10,6 +10,7 @@ from training.datasets.dataset import Array, Tensors
 from training.errors import DatasetError
 
 LARGEST_EXACT: Final = 2**24  # the integers that float32 holds exactly
+_MOST_LOST: Final = 1e-3  # of the standard deviation
 
 
 class Table(Struct, frozen=True, kw_only=True):
@@ -29,6 +30,8 @@ class Table(Struct, frozen=True, kw_only=True):
 def column(name: str, values: Array) -> Array:
     """Return `values` as float32 (NaN is missing), int64, or str objects ("" is missing); uint8 above rank 1 stays (pictures).
 
+    Booleans stay too: a target's are labels. `numbers_for_booleans` makes inputs of them.
+
     Raises DatasetError for types that are none of these.
     """
     kind = values.dtype.kind
@@ -36,13 +39,20 @@ def column(name: str, values: Array) -> Array:
         return values.astype(np.str_).astype(object)
     if kind == "O":
         return _objects(name, values)
-    if kind in "biu":
+    if kind == "b":
+        return values
+    if kind in "iu":
         return values if values.dtype == np.uint8 and values.ndim > 1 else values.astype(np.int64)
     if kind == "f":
         return _floats(name, values)
     raise DatasetError(
         f"Column '{name}' has the type {values.dtype}; expected numbers or text. Convert it, or name it under dataset.drop."
     )
+
+
+def numbers_for_booleans(values: Array) -> Array:
+    """Return int64 0 and 1 for false and true, anything else as it is."""
+    return values.astype(np.int64) if values.dtype == np.bool_ else values
 
 
 def columns(arrays: Mapping[str, object], where: str) -> dict[str, Array]:
@@ -74,8 +84,13 @@ def _objects(name: str, values: Array) -> Array:
 
 
 def _floats(name: str, values: Array) -> Array:
-    """Return float32. Raises DatasetError for infinity, and for NaN where nothing can be missing (rank 2 and above)."""
-    narrow = values.astype(np.float32)
+    """Return float32.
+
+    Raises DatasetError for infinity, for NaN where nothing can be missing (rank 2 and above), and for numbers that are not told
+    apart any more.
+    """
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
     bad = np.isinf(narrow) if narrow.ndim == 1 else ~np.isfinite(narrow)
     if bad.any():
         place = int(np.argwhere(bad)[0][0])
@@ -83,4 +98,18 @@ def _floats(name: str, values: Array) -> Array:
         raise DatasetError(
             f"Column '{name}' holds {value} in row {place}; expected finite numbers. Clean the data, or drop the column."
         )
+    _require_told_apart(name, values, narrow)
     return narrow
+
+
+def _require_told_apart(name: str, values: Array, narrow: Array) -> None:
+    """Raise DatasetError if rounding to float32 takes more than a thousandth of how much the numbers differ: seconds since 1970."""
+    if values.dtype.itemsize <= narrow.dtype.itemsize or not (present := np.isfinite(values)).any():
+        return
+    lost, spread = np.abs(values - narrow)[present].max(), values[present].std()
+    if lost > _MOST_LOST * spread and values[present].min() < values[present].max():
+        raise DatasetError(
+            f"Column '{name}' holds numbers such as {float(values[present].flat[0])}, which differ too little from each other for "
+            f"float32, the type that models take: up to {lost:.2g} would be lost. Expected smaller numbers or integers: subtract a "
+            "constant, or give moments as whole seconds or as ISO 8601 text."
+        )

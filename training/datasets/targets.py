@@ -1,4 +1,4 @@
-"""What is to be predicted: label indices, values with units, or the input itself."""
+"""What an output predicts: label indices, values with units, or the input itself."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,42 +7,48 @@ import numpy as np
 from msgspec import Struct
 
 from service.repository.signature import TensorSpec
-from training.datasets.dataset import Array, Tensors
+from training.datasets.dataset import Array, Goal, Tensors
 from training.datasets.table import Table
 from training.errors import DatasetError
-from training.spec import DatasetSpec
+from training.spec import DatasetSpec, TargetSpec
 
 PROBABILITIES: Final = "probabilities"
 RECONSTRUCTION: Final = "reconstruction"
 VALUES: Final = "values"
 _FEWEST_LABELS: Final = 2
+_TRUTH: Final = ("false", "true")
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """Target values of all rows, which rows have one, and how a model gives its prediction; labels and units are the dataset's."""
+    """Target values of all rows, which rows have one, and what they are."""
 
     values: Array
     kept: Array
-    output: TensorSpec
-    labels: tuple[str, ...] = ()
-    units: tuple[str, ...] = ()
+    goal: Goal
 
 
-def read_target(table: Table, columns: Tensors, spec: DatasetSpec) -> Target:
-    """Make the target of a task out of its columns. Raises DatasetError if the values do not suit the task."""
-    if spec.task == "reconstruction":
+def read_target(table: Table, columns: Tensors, wanted: TargetSpec, spec: DatasetSpec, name: str = "") -> Target:
+    """Make the target of an output out of its columns; without a `name`, the output gets the usual one of its task.
+
+    Raises DatasetError if the values do not suit the task.
+    """
+    if wanted.task == "reconstruction":
         return _reconstruction(table)
     if not columns:
         raise DatasetError(f"{table.name} has no target column of its own; expected dataset.target to name one.")
     kept = _with_target(columns, drop=spec.missing_target == "drop")
-    if spec.task == "regression":
-        return _regression(columns, kept, spec.units)
-    ((name, values),) = columns.items()
-    labels, codes = _classes(name, values, kept, spec.labels or (table.labels if name == table.target else ()))
+    if wanted.task == "regression":
+        return _regression(columns, kept, spec.units, name)
+    ((column, values),) = columns.items()
+    labels, codes = _classes(column, values, kept, wanted.labels or (table.labels if column == table.target else ()))
     output = TensorSpec(
-        name=PROBABILITIES, datatype="FP32", shape=(-1, len(labels)), labels=labels, description="Probability of each label."
+        name=name or PROBABILITIES,
+        datatype="FP32",
+        shape=(-1, len(labels)),
+        labels=labels,
+        description=f"Probability of each label of {column}." if name else "Probability of each label.",
     )
-    return Target(values=codes, kept=kept, output=output, labels=labels)
+    return Target(values=codes, kept=kept, goal=Goal(task="classification", output=output, labels=labels))
 
 
 def _with_target(columns: Tensors, *, drop: bool) -> Array:
@@ -62,22 +68,22 @@ def _with_target(columns: Tensors, *, drop: bool) -> Array:
     return kept
 
 
-def _regression(columns: Tensors, kept: Array, units: Mapping[str, str]) -> Target:
-    for name, values in columns.items():
+def _regression(columns: Tensors, kept: Array, units: Mapping[str, str], name: str) -> Target:
+    for column, values in columns.items():
         if values.dtype == object or values.ndim > 1:
             kind = f"text ({values[0]!r} in row 0)" if values.dtype == object else f"arrays of shape {list(values.shape[1:])}"
-            raise DatasetError(f"Target '{name}' holds {kind}; expected one number a row. Choose another, or another task.")
+            raise DatasetError(f"Target '{column}' holds {kind}; expected one number a row. Choose another, or another task.")
     names = tuple(columns)
-    shared = {units.get(name, "") for name in names}
+    measures = tuple(units.get(column, "") for column in names)
     output = TensorSpec(
-        name=names[0] if len(names) == 1 else VALUES,
+        name=name or (names[0] if len(names) == 1 else VALUES),
         datatype="FP32",
         shape=(-1, len(names)),
         labels=names if len(names) > 1 else (),
-        unit=shared.pop() if len(shared) == 1 else ", ".join(units.get(name, "1") for name in names),
+        unit=measures[0] if len(set(measures)) == 1 else ", ".join(measure or "1" for measure in measures),
     )
     values = np.stack([values.astype(np.float32) for values in columns.values()], axis=1)
-    return Target(values=values, kept=kept, output=output, labels=names, units=tuple(units.get(name, "") for name in names))
+    return Target(values=values, kept=kept, goal=Goal(task="regression", output=output, labels=names, units=measures))
 
 
 def _reconstruction(table: Table) -> Target:
@@ -86,13 +92,16 @@ def _reconstruction(table: Table) -> Target:
     output = TensorSpec(
         name=RECONSTRUCTION, datatype="FP32", shape=(-1, -1), description="The input of the network, reconstructed."
     )
-    return Target(values=np.zeros((rows, 0), np.float32), kept=np.ones(rows, dtype=bool), output=output)
+    goal = Goal(task="reconstruction", output=output)
+    return Target(values=np.zeros((rows, 0), np.float32), kept=np.ones(rows, dtype=bool), goal=goal)
 
 
 def _classes(name: str, values: Array, kept: Array, known: tuple[str, ...]) -> tuple[tuple[str, ...], Array]:
     """Return the labels and the index of each row's one; 0 in rows that are left out."""
     if values.ndim > 1:
         raise DatasetError(f"Target '{name}' holds arrays of shape {list(values.shape[1:])}; expected one label a row.")
+    if values.dtype == np.bool_:
+        values = values.astype(np.int64) if known and set(known) != set(_TRUTH) else np.array(_TRUTH, object)[values.astype(int)]
     present = values[kept]
     if values.dtype.kind == "f":
         present = _whole(name, present)

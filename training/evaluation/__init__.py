@@ -2,10 +2,11 @@
 
 from training.evaluation.acceptance import Verdict, require_accepted, require_measurable
 from training.evaluation.evaluating import evaluate
-from training.evaluation.prediction import predict, predict_all
-from training.evaluation.result import Evaluation
+from training.evaluation.prediction import predict
+from training.evaluation.result import Evaluation, intervals_of, metrics_of
 from training.evaluation.rows_digest import digest_rows
 
 __all__ = [
-    "Evaluation", "Verdict", "digest_rows", "evaluate", "predict", "predict_all", "require_accepted", "require_measurable",
+    "Evaluation", "Verdict", "digest_rows", "evaluate", "intervals_of", "metrics_of", "predict", "require_accepted",
+    "require_measurable",
 ]  # fmt: skip

@@ -1,21 +1,22 @@
 """The gate between training and publishing: the thresholds of the spec, and the version that is published now."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from service.repository.manifest import Manifest
-from service.repository.metrics import KEY_METRIC, METRICS, Task
+from service.repository.metrics import KEY_METRIC, METRICS, Task, metric_named
 from training.errors import AcceptanceFailed, DatasetError
-from training.evaluation.result import Evaluation
+from training.evaluation.result import Evaluation, metric_of
 from training.spec.acceptance import Acceptance
 
 
 class Check(Struct, frozen=True):
     """One metric against one bound; `value` is None if it is not defined for the test rows.
 
-    `published` is the figure of the published version that the bound was made from, None if it is a threshold of the spec.
+    `metric` is named as in the manifest: that of one of several outputs has the output's name behind a dot. `published` is the
+    figure of the published version that the bound was made from, None if it is a threshold of the spec.
     """
 
     metric: str
@@ -26,7 +27,7 @@ class Check(Struct, frozen=True):
     @property
     def at_least(self) -> bool:
         """Whether the metric must reach the bound; else it must stay under it."""
-        return METRICS[self.metric].higher_is_better
+        return metric_named(self.metric).higher_is_better
 
     @property
     def passed(self) -> bool:
@@ -78,38 +79,52 @@ def require_measurable(acceptance: Acceptance, task: Task, labels: int) -> None:
 
 
 def require_accepted(
-    evaluation: Evaluation,
-    acceptance: Acceptance,
+    evaluations: Mapping[str, Evaluation],
+    demanded: Mapping[str, Acceptance],
     published: Manifest | None = None,
     *,
     test_sha256: str = "",
     force: bool = False,
 ) -> Verdict:
-    """Check the metrics of the test rows; `test_sha256` is their digest, by which they are told from other rows.
+    """Check the metrics of the test rows, by output; `test_sha256` is the rows' digest, by which they are told from others.
 
     The version `published` now counts only if its manifest has the same digest (`dataset.test_sha256`); otherwise the verdict says
     that it could not be compared. Raises AcceptanceFailed, naming each miss, unless `force`.
     """
-    checks = [Check(name, evaluation.metrics.get(name), bound) for name, bound in acceptance.thresholds.items()]
+    checks: list[Check] = []
     version, note = None, ""
-    if (margin := acceptance.never_worse_than_published) is not None:
-        note = _why_not_comparable(published, test_sha256)
-        if published is not None and not note:
-            version = published.version
-            checks += _against(published, evaluation, tuple(acceptance.thresholds), margin)
+    for output, acceptance in demanded.items():
+        found = _Found(evaluations[output], output if len(demanded) > 1 else "")
+        checks += [found.check(name, bound) for name, bound in acceptance.thresholds.items()]
+        if (margin := acceptance.never_worse_than_published) is not None:
+            note = _why_not_comparable(published, test_sha256)
+            if published is not None and not note:
+                version = published.version
+                checks += _against(published, found, tuple(acceptance.thresholds), margin)
     verdict = Verdict(checks=tuple(checks), forced=force, published_version=version, note=note)
     if verdict.misses and not force:
         raise AcceptanceFailed(str(check) for check in verdict.misses)
     return verdict
 
 
-def _against(published: Manifest, evaluation: Evaluation, names: tuple[str, ...], margin: float) -> Iterator[Check]:
-    before = published.metrics.get("test", {})
-    for name in names or (KEY_METRIC[evaluation.task],):
-        if name in before:
-            slack = margin * abs(before[name])
-            bound = before[name] - slack if METRICS[name].higher_is_better else before[name] + slack
-            yield Check(name, evaluation.metrics.get(name), float(f"{bound:.6g}"), published=before[name])
+class _Found(Struct, frozen=True):
+    """The metrics of one output; `output` is its name, "" of the only one."""
+
+    evaluation: Evaluation
+    output: str
+
+    def check(self, name: str, bound: float, published: float | None = None) -> Check:
+        """Compare a metric with a bound."""
+        return Check(metric_of(name, self.output), self.evaluation.metrics.get(name), bound, published)
+
+
+def _against(published: Manifest, found: _Found, names: tuple[str, ...], margin: float) -> Iterator[Check]:
+    metrics = published.metrics.get("test", {})
+    for name in names or (KEY_METRIC[found.evaluation.task],):
+        if (before := metrics.get(metric_of(name, found.output))) is not None:
+            slack = margin * abs(before)
+            bound = before - slack if METRICS[name].higher_is_better else before + slack
+            yield found.check(name, float(f"{bound:.6g}"), before)
 
 
 def _why_not_comparable(published: Manifest | None, test_sha256: str) -> str:

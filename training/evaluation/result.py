@@ -1,10 +1,14 @@
 """What an evaluation found. Plain values, so that it can be written into a manifest or drawn."""
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from msgspec import Struct
 
 from service.repository.metrics import Task
 
 Interval = tuple[float, float]
+Figure = TypeVar("Figure")
 
 
 class ClassResult(Struct, frozen=True):
@@ -80,3 +84,27 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     calibration: tuple[CalibrationBin, ...] = ()
     residuals: tuple[Residuals, ...] = ()
     slices: Slices = Slices()
+
+
+def metrics_of(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+    """Return the metrics of all outputs, by the names that they have in a manifest."""
+    return _named({output: evaluation.metrics for output, evaluation in evaluations.items()})
+
+
+def intervals_of(evaluations: Mapping[str, Evaluation]) -> dict[str, Interval]:
+    """Return the intervals of all outputs' metrics, by the names that these have in a manifest."""
+    return _named({output: evaluation.intervals for output, evaluation in evaluations.items()})
+
+
+def metric_of(name: str, output: str) -> str:
+    """Return the manifest's name for a metric of one of several outputs, `<metric>.<output>`; "" is the only output.
+
+    A regression of several values has `<metric>.<output>.<value>` besides.
+    """
+    metric, dot, value = name.partition(".")
+    return f"{metric}.{output}{dot}{value}" if output else name
+
+
+def _named(figures: Mapping[str, Mapping[str, Figure]]) -> dict[str, Figure]:
+    several = len(figures) > 1
+    return {metric_of(name, output if several else ""): value for output, found in figures.items() for name, value in found.items()}

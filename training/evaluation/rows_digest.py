@@ -9,10 +9,13 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 
-def digest_rows(inputs: Mapping[str, Array], targets: Array, labels: Sequence[str] = ()) -> str:
-    """Return the SHA-256 of the values, types and order of rows: equal for equal rows, on any machine."""
-    digest = hashlib.sha256(repr(tuple(labels)).encode())
-    for name, array in (*sorted(inputs.items()), ("targets", targets)):
+def digest_rows(inputs: Mapping[str, Array], targets: Mapping[str, Array], labels: Sequence[Sequence[str]] = ()) -> str:
+    """Return the SHA-256 of the values, types and order of rows: equal for equal rows, on any machine.
+
+    `labels` are those of each target, in their order.
+    """
+    digest = hashlib.sha256("".join(repr(tuple(words)) for words in labels).encode())
+    for name, array in (*sorted(inputs.items()), *(("targets", array) for array in targets.values())):
         digest.update(repr((name, array.shape)).encode())
         digest.update(_plain(array))
     return digest.hexdigest()

@@ -110,6 +110,8 @@ def fit_categories(column: TensorSpec, spec: CategoricalSpec, values: Array) -> 
     present = {value: count for value, count in counts.items() if not _absent(value)}
     frequent = sorted((value for value, count in present.items() if count >= spec.min_count), key=lambda v: (-present[v], v))
     vocabulary = tuple(frequent[: spec.max_size])
+    if not present:
+        raise FeatureError(column.name, "is missing in every training row; expected values. Leave it out with kind = 'ignored'.")
     if not vocabulary:
         most = max(present.values(), default=0)
         raise FeatureError(

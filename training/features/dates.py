@@ -18,7 +18,7 @@ from training.features.tokens import tokenized
 from training.spec.features import DatePart, DateSpec
 
 # One token for a whole string that is a date; Z says UTC, as its absence does. Fractions of a second are cut off.
-_ISO: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?Z?)?$"
+ISO_DATE: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?Z?)?$"
 # Smallest value and period of each part that has one.
 _PERIODS: Final[dict[DatePart, tuple[int, int]]] = {
     "month": (1, 12), "day": (1, 31), "weekday": (0, 7), "hour": (0, 24), "minute": (0, 60), "day_of_year": (1, 366),
@@ -99,7 +99,7 @@ def counted(graph: Graph, raw: str, unit: str) -> Moment:
 def parsed(graph: Graph, raw: str) -> Moment:
     """Read strings [batch]: the numbers in those that match as a whole, compared with the calendar."""
     of = Integers(graph)
-    whole = tokenized(graph, raw, _ISO)
+    whole = tokenized(graph, raw, ISO_DATE)
     tokens = graph.node("LabelEncoder", whole, keys_strings=[""], values_int64s=[0], default_int64=1)
     matched = graph.node("ReduceSum", tokens, graph.constant([1], np.int64), keepdims=0)
     # At most four digits each, so that nothing on a row that does not match can overflow.

@@ -27,11 +27,14 @@ Array = np.ndarray[Any, Any]
 class Features:
     """Fitted columns. `inputs` describes the raw columns, `outputs` what the network takes; both are in the graph's order.
 
+    `remarks` are what the owner of the data should be told of columns that the spec does not name.
+
     Raises DatasetError if nothing is left for the network, FeatureError if the name of a column is taken.
     """
 
-    def __init__(self, inputs: tuple[TensorSpec, ...], fitted: tuple[Fitted, ...]) -> None:
+    def __init__(self, inputs: tuple[TensorSpec, ...], fitted: tuple[Fitted, ...], remarks: tuple[str, ...] = ()) -> None:
         self.inputs: Final = inputs
+        self.remarks: Final = remarks
         self._fitted: Final = fitted
         self.outputs: Final = _outputs(fitted)
         taken = {spec.name for spec in self.outputs}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from service.repository.datatypes import Datatype, from_numpy
@@ -11,6 +12,7 @@ from training.errors import FeatureError
 from training.features.bucketized import fit_buckets
 from training.features.categorical import fit_categories
 from training.features.dates import fit_date
+from training.features.defaults import default_spec, remark, without_number
 from training.features.encoding import Fitted
 from training.features.features import Features
 from training.features.hashed import fit_hash
@@ -66,26 +68,28 @@ def fit_features(specs: Mapping[str, FeatureSpec], rows: Mapping[str, Array]) ->
     for name in specs:
         if name not in rows:
             raise FeatureError(name, f"has a section [features.{name}], but the dataset has only the columns {', '.join(rows)}.")
-    columns, fitted = [], []
+    columns, fitted, remarks = [], [], []
     for name, values in rows.items():
-        spec = specs.get(name) or default_spec(values)
+        spec = specs.get(name)
         if isinstance(spec, IgnoredSpec):
             continue
-        column = _described(name, values, spec)
+        column = _described(name, values)
+        if spec is None:
+            spec = default_spec(column, values)
+            remarks.append(remark(column, spec, values))
         _require_fitting(column, spec, values)
-        columns.append(column)
+        columns.append(_marked(column, spec))
         fitted.append(_FITS[type(spec)](column, spec, _with_strings(values)))
-    return Features(tuple(columns), tuple(fitted))
+    return Features(tuple(columns), tuple(fitted), tuple(filter(None, remarks)))
 
 
-def default_spec(values: Array) -> FeatureSpec:
-    """Scale numbers, encode strings one-hot; take anything with more axes, and rows of integers, as they are."""
-    if values.ndim == 1:
-        return CategoricalSpec() if values.dtype.kind in "OSU" else NumericSpec()
-    return NumericSpec() if values.ndim == 2 and values.dtype.kind == "f" else RawSpec()  # noqa: PLR2004 -- a table
+def _marked(column: TensorSpec, spec: FeatureSpec) -> TensorSpec:
+    """Say whether a value may be missing."""
+    may_miss = column.datatype in ("FP16", "FP32", "FP64", "BYTES") and not isinstance(spec, RawSpec | ImageSpec)
+    return msgspec.structs.replace(column, missing=may_miss)
 
 
-def _described(name: str, values: Array, spec: FeatureSpec) -> TensorSpec:
+def _described(name: str, values: Array) -> TensorSpec:
     """Describe a raw column; the range of a number is what training rows have."""
     if not len(values):
         raise FeatureError(name, "has no training rows; expected at least one.")
@@ -97,8 +101,7 @@ def _described(name: str, values: Array, spec: FeatureSpec) -> TensorSpec:
     if datatype not in ("BYTES", "BOOL"):
         finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
         value_range = (float(finite.min()), float(finite.max())) if finite.size else None
-    missing = datatype in ("FP16", "FP32", "FP64", "BYTES") and not isinstance(spec, RawSpec | ImageSpec)
-    return TensorSpec(name=name, datatype=datatype, shape=(-1, *values.shape[1:]), value_range=value_range, missing=missing)
+    return TensorSpec(name=name, datatype=datatype, shape=(-1, *values.shape[1:]), value_range=value_range)
 
 
 def _require_fitting(column: TensorSpec, spec: FeatureSpec, values: Array) -> None:
@@ -107,10 +110,12 @@ def _require_fitting(column: TensorSpec, spec: FeatureSpec, values: Array) -> No
     if column.datatype == "BYTES":
         _require_strings(column, values)
     if column.datatype not in datatypes:
-        example = next((value for value in values.flat if value != ""), values.flat[0])
+        words_of = "text" if column.datatype == "BYTES" else f"{column.datatype} values"
+        present = [value for value in values.flat if value != ""]
+        example = next(iter(without_number(present) if column.datatype == "BYTES" else ()), present[0] if present else "")
         raise FeatureError(
             column.name,
-            f"holds {column.datatype} values such as {example!r}; kind = '{kind}' expects {words}. Choose another kind.",
+            f"holds {words_of} such as {example!r}; kind = '{kind}' expects {words}. Choose another kind.",
         )
     if values.ndim not in ranks:
         raise FeatureError(

@@ -11,6 +11,7 @@ from training.features.graph import Graph
 from training.spec.features import NumericSpec
 
 _LARGEST: Final = float(np.finfo(np.float32).max)
+_LARGEST_EXACT: Final = 2**53
 
 Array = np.ndarray[Any, Any]
 Numbers = tuple[float, ...]
@@ -70,6 +71,7 @@ class FittedNumeric(Struct, frozen=True, kw_only=True, tag_field="kind", tag="nu
 
 def fit_numeric(column: TensorSpec, spec: NumericSpec, values: Array) -> FittedNumeric:
     """Learn the statistics from training rows, numbers of [rows] or [rows, components]. Raises FeatureError."""
+    _require_exact(column, values)
     table = values.reshape(len(values), -1).astype(np.float64)
     may_miss = values.dtype.kind == "f"
     present = np.where(np.isfinite(table), table, np.nan)
@@ -93,6 +95,19 @@ def fit_numeric(column: TensorSpec, spec: NumericSpec, values: Array) -> FittedN
         factor=_numbers(factor),
         indicator=tuple(spec.indicator and bool(missing.any()) for missing in np.isnan(present.T)),
     )
+
+
+def _require_exact(column: TensorSpec, values: Array) -> None:
+    """Raise FeatureError for integers that no float holds exactly: identifiers rather than numbers, which would all become one."""
+    if values.dtype.kind not in "iu":
+        return
+    beyond = values[(values > _LARGEST_EXACT) | (values < -_LARGEST_EXACT)]
+    if beyond.size:
+        raise FeatureError(
+            column.name,
+            f"holds integers such as {beyond.flat[0]}; kind = 'numeric' expects at most 2**53, which floats tell apart. Choose "
+            "'categorical' or 'hashed' if they are identifiers, 'ignored' to leave them out.",
+        )
 
 
 def _statistic(spec: NumericSpec, present: Array) -> Array:

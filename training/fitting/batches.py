@@ -20,27 +20,26 @@ _FIRST_CHUNK: Final = 8  # batches, until the time of one is known
 
 
 class Examples(Struct, frozen=True):
-    """The rows of a split: the network's inputs, what its output is compared with, and the weight of each row."""
+    """The rows of a split: the network's inputs, and for each of its outputs what it is compared with and the rows' weights."""
 
     inputs: Tensors
-    targets: Array
-    weights: Array | None = None
+    targets: tuple[Array, ...]
+    weights: tuple[Array, ...] | None = None
 
     def __len__(self) -> int:
         """Count the rows."""
-        return len(self.targets)
+        return len(self.targets[0])
 
     @property
     def row_bytes(self) -> int:
         """Size of one row."""
-        return sum(array.nbytes for array in (*self.inputs.values(), self.targets)) // max(1, len(self))
+        return sum(array.nbytes for array in (*self.inputs.values(), *self.targets)) // max(1, len(self))
 
     def data(self, rows: Any, model: keras.Model) -> tuple[Any, ...]:  # noqa: ANN401 -- a slice or row numbers
         """Return (inputs, targets[, weights]) of `rows`, nested as the model takes and gives them."""
         inputs = {name: array[rows] for name, array in self.inputs.items()}
-        targets = self.targets[rows]
-        nested = (arranged(model, inputs), _nested_targets(model, targets))
-        return nested if self.weights is None else (*nested, self.weights[rows])
+        parts = [self.targets] if self.weights is None else [self.targets, self.weights]
+        return (arranged(model, inputs), *(_nested(model, tuple(array[rows] for array in part)) for part in parts))
 
 
 def arranged(model: keras.Model, inputs: Tensors) -> Any:  # noqa: ANN401 -- an array, or a list or dict of them
@@ -77,5 +76,6 @@ class Pace:
         self._warm = True
 
 
-def _nested_targets(model: keras.Model, targets: Array) -> Any:  # noqa: ANN401 -- an array, or a list or dict of one
-    return keras.tree.map_structure(lambda _tensor: targets, model.output) if getattr(model, "outputs", None) else targets
+def _nested(model: keras.Model, arrays: tuple[Array, ...]) -> Any:  # noqa: ANN401 -- an array, or a list or dict of them
+    """Nest an array for each output as the model gives them."""
+    return keras.tree.pack_sequence_as(model.output, list(arrays)) if getattr(model, "outputs", None) else arrays[0]

@@ -91,7 +91,7 @@ def fingerprint(spec: TrainingSpec, splits: Sequence[Rows], variables: Sequence[
     """Digest of the settings, of every row that is fitted or steers the fit, and of the network's variables."""
     digest = hashlib.sha256(settings_digest(spec).encode())
     for rows in splits:
-        for name, array in (*sorted(rows.inputs.items()), ("", rows.targets)):
+        for name, array in (*sorted(rows.inputs.items()), *rows.targets.items()):
             digest.update(repr((name, array.dtype.str, array.shape)).encode())
             digest.update(np.ascontiguousarray(array).data)
     digest.update(repr([(tuple(variable.shape), str(variable.dtype)) for variable in variables]).encode())

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Final
 
 import keras
+import numpy as np
 
+from training.datasets.dataset import Array
 from training.spec.losses import Huber, Loss, LossName, loss_name
 
 _BY_NAME: Final[dict[LossName, Callable[..., keras.losses.Loss]]] = {
@@ -36,6 +38,12 @@ def wants_indices(loss: Loss) -> bool:
     """Tell whether the loss compares label indices; the others compare one-hot rows. Keras smooths one-hot rows only."""
     smoothing = getattr(loss, "label_smoothing", 0.0)
     return loss_name(loss) == "sparse_categorical_crossentropy" and not smoothing
+
+
+def cost_of_the_mean(loss: keras.losses.Loss, targets: Array) -> float:
+    """Return the loss of answering every row with the mean of `targets` [rows, values]; 1 if it is 0."""
+    mean = np.broadcast_to(targets.mean(axis=0, dtype=np.float64).astype(targets.dtype), targets.shape)
+    return float(loss(targets, mean)) or 1.0
 
 
 def build_metrics(*, labels: bool, outputs: int, indices: bool) -> list[keras.metrics.Metric]:

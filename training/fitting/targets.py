@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from training.datasets.dataset import Rows
 from training.errors import FitRefused
 from training.fitting.losses import wants_indices
 from training.spec import ClassWeights, Loss, loss_name
@@ -14,30 +13,30 @@ from training.spec.losses import CLASSIFYING, MEASURING
 Array = np.ndarray[Any, Any]
 
 
-def are_labels(rows: Rows) -> bool:
+def are_labels(targets: Array) -> bool:
     """Tell whether the targets are label indices; numbers to be met are floats."""
-    return bool(np.issubdtype(rows.targets.dtype, np.integer) and rows.targets.ndim == 1)
+    return bool(np.issubdtype(targets.dtype, np.integer) and targets.ndim == 1)
 
 
-def compared(rows: Rows, loss: Loss, shape: tuple[int | None, ...]) -> Array:
+def compared(targets: Array, loss: Loss, shape: tuple[int | None, ...]) -> Array:
     """Return the targets as `loss` compares them with an output of `shape` (batch axis first).
 
     Label indices stay so for a sparse loss, become one-hot rows for the others, and 0.0 or 1.0 for a single output. Raises
     FitRefused if the loss, the output and the targets do not fit each other.
     """
-    _require_fitting_loss(rows, loss)
-    if not are_labels(rows):
-        return _numbers(rows.targets, shape)
+    _require_fitting_loss(targets, loss)
+    if not are_labels(targets):
+        return _numbers(targets, shape)
     outputs = shape[-1] or 0
     known = 2 if outputs == 1 else outputs
-    if rows.targets.size and not 0 <= rows.targets.min() <= rows.targets.max() < known:
+    if targets.size and not 0 <= targets.min() <= targets.max() < known:
         raise FitRefused(
-            f"The targets hold label {rows.targets.max()}, and the model tells {known} labels apart; expected 0 to {known - 1}. "
+            f"The targets hold label {targets.max()}, and the model tells {known} labels apart; expected 0 to {known - 1}. "
             "Give the output one unit a label."
         )
     if outputs == 1:
-        return rows.targets.astype(np.float32)[:, np.newaxis]
-    return rows.targets if wants_indices(loss) else np.eye(outputs, dtype=np.float32)[rows.targets]
+        return targets.astype(np.float32)[:, np.newaxis]
+    return targets if wants_indices(loss) else np.eye(outputs, dtype=np.float32)[targets]
 
 
 def class_weights(targets: Array, weights: ClassWeights, labels: Sequence[str]) -> Array:
@@ -60,8 +59,8 @@ def class_weights(targets: Array, weights: ClassWeights, labels: Sequence[str]) 
     return np.asarray(table[targets])
 
 
-def _require_fitting_loss(rows: Rows, loss: Loss) -> None:
-    suitable, kind = (CLASSIFYING, "labels") if are_labels(rows) else (MEASURING, "numbers")
+def _require_fitting_loss(targets: Array, loss: Loss) -> None:
+    suitable, kind = (CLASSIFYING, "labels") if are_labels(targets) else (MEASURING, "numbers")
     name = loss_name(loss)
     if name not in suitable:
         raise FitRefused(

@@ -48,8 +48,17 @@ class Layer(Struct, frozen=True, kw_only=True):
     inputs: tuple[str, ...] = ()
 
 
+class Answer(Struct, frozen=True):
+    """One output of the model. `outputs` and `targets` are those of the test rows, [rows, ...], as they were evaluated."""
+
+    name: str
+    evaluation: Evaluation
+    outputs: np.ndarray[Any, Any]
+    targets: np.ndarray[Any, Any]
+
+
 class ReportFacts(Struct, frozen=True, kw_only=True):
-    """The facts of a run. `outputs` and `targets` are those of the test rows, [rows, ...], as they were evaluated.
+    """The facts of a run, with an answer for each output of the model.
 
     `dataset` and `tools` are the manifest's. `preprocessing` says in words what the graph does to a raw column, `seconds` how long
     each step took, `latency` the median milliseconds of onnxruntime by rows in the batch. `spec_text` is the spec file as it was
@@ -69,13 +78,16 @@ class ReportFacts(Struct, frozen=True, kw_only=True):
     layers: tuple[Layer, ...]
     parameters: int
     history: History
-    evaluation: Evaluation
+    answers: tuple[Answer, ...]
     verdict: Verdict
     baseline: Baseline
-    outputs: np.ndarray[Any, Any]
-    targets: np.ndarray[Any, Any]
     graph_bytes: int
     parity: Parity | None = None
     preprocessing: Mapping[str, str] = {}
     seconds: Mapping[str, float] = {}
     latency: Mapping[int, float] = {}
+
+    @property
+    def named_answers(self) -> dict[str, Answer]:
+        """The answers by what they are called in the page: nothing, if there is only one."""
+        return {answer.name if len(self.answers) > 1 else "": answer for answer in self.answers}

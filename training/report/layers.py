@@ -19,7 +19,8 @@ _UNREMARKABLE: Final = (None, False, "linear", 1, (1, 1), (1,), [1, 1], [1])
 
 def describe_layers(model: Any) -> tuple[Layer, ...]:  # noqa: ANN401 -- a keras.Model
     """Return the layers of `model` in their order; a layer that reads from none is an input."""
-    layers = list(model.layers)
+    layers, outputs = list(model.layers), list(getattr(model, "output_names", ()))
+    several = set(outputs) if len(outputs) > 1 else set()
     before = {layer.name: tuple(_sources(layer)) for layer in layers}
     if not any(before.values()):  # a subclassed model does not record what reads from what: show its layers in a row
         names = [layer.name for layer in layers]
@@ -28,7 +29,7 @@ def describe_layers(model: Any) -> tuple[Layer, ...]:  # noqa: ANN401 -- a keras
         Layer(
             name=layer.name,
             kind=type(layer).__name__,
-            detail=_detail(layer),
+            detail=", ".join(filter(None, (_detail(layer), f"output {layer.name}" if layer.name in several else ""))),
             shape=_shape(layer),
             parameters=int(layer.count_params()) if layer.built else 0,
             inputs=before.get(layer.name, ()),

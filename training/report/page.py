@@ -5,10 +5,13 @@ from html import escape
 
 from service.repository.description import readable_date, readable_size
 from service.repository.manifest import Parity
+from training.evaluation.acceptance import Verdict
+from training.evaluation.result import Evaluation
 from training.report import quality
 from training.report.drawing import draw
 from training.report.facts import ReportFacts
 from training.report.markup import Markup, number, paragraph, picture, section, table
+from training.report.plots import plot_name
 from training.report.profiles import profiles
 from training.report.style import STYLE
 from training.report.summary import figure, sentences
@@ -34,21 +37,15 @@ def page(facts: ReportFacts, plots: Mapping[str, str]) -> str:
 
 
 def _body(facts: ReportFacts, plots: Mapping[str, str]) -> Iterator[str]:
-    evaluation = facts.evaluation
     yield f"<header><h1>{escape(facts.name)}</h1>{paragraph(facts.description)}"
-    told = f"Training report, {readable_date(facts.created)}. {evaluation.task.capitalize()} on dataset “{facts.dataset['name']}”."
-    yield paragraph(told, "soft")
+    tasks = " and ".join(dict.fromkeys(answer.evaluation.task for answer in facts.answers)).capitalize()
+    yield paragraph(f"Training report, {readable_date(facts.created)}. {tasks} on dataset “{facts.dataset['name']}”.", "soft")
     yield "</header>"
     style = "summary missed" if facts.verdict.misses else "summary"
     yield f'<div class="{style}">{"".join(paragraph(text) for text in sentences(facts) if text)}</div>'
     yield _tiles(facts)
-    yield quality.metrics(evaluation, facts.verdict)
-    yield quality.mistakes(evaluation, plots.get("confusion", ""))
-    yield quality.residuals(evaluation, plots.get("residuals", ""))
-    if "calibration" in plots:
-        caption = "Below the dashed line the model is surer than it is right, above it less sure."
-        yield section("Calibration", picture(plots["calibration"], caption))
-    yield quality.slices(evaluation)
+    for name, answer in facts.named_answers.items():
+        yield from _quality(answer.evaluation, facts.verdict, plots, name)
     yield _fit(facts, plots)
     yield _network(facts)
     yield section("Training data", profiles(facts.baseline, facts.signature.inputs, facts.signature.outputs))
@@ -56,13 +53,18 @@ def _body(facts: ReportFacts, plots: Mapping[str, str]) -> Iterator[str]:
     yield _reproduce(facts)
 
 
+def _quality(evaluation: Evaluation, verdict: Verdict, plots: Mapping[str, str], output: str) -> Iterator[str]:
+    yield quality.metrics(evaluation, verdict, output)
+    yield quality.mistakes(evaluation, plots.get(plot_name("confusion", output), ""), output)
+    yield quality.residuals(evaluation, plots.get(plot_name("residuals", output), ""), output)
+    if (calibration := plots.get(plot_name("calibration", output))) is not None:
+        caption = "Below the dashed line the model is surer than it is right, above it less sure."
+        yield section(quality.titled("Calibration", output), picture(calibration, caption))
+    yield quality.slices(evaluation, output)
+
+
 def _tiles(facts: ReportFacts) -> str:
-    evaluation = facts.evaluation
-    tiles = []
-    for name in _TILES[evaluation.task]:
-        if name in evaluation.metrics:
-            value, _, interval = figure(evaluation, name).partition(" (95 % interval ")
-            tiles.append((_SHORT.get(name, name), value, interval.removesuffix(")")))
+    tiles = [tile for name, answer in facts.named_answers.items() for tile in _figures(answer.evaluation, name)]
     tiles.append(("parameters", f"{facts.parameters:,}", readable_size(facts.graph_bytes) + " as ONNX"))
     if facts.history.epochs:
         total = sum(epoch.seconds for epoch in facts.history.epochs)
@@ -72,6 +74,15 @@ def _tiles(facts: ReportFacts) -> str:
         for title, value, note in tiles
     )
     return f'<div class="tiles">{drawn}</div>'
+
+
+def _figures(evaluation: Evaluation, output: str) -> Iterator[tuple[str, str, str]]:
+    """Yield title, value and interval of the metrics that are shown first; of one of several outputs, two."""
+    names = [name for name in _TILES[evaluation.task] if name in evaluation.metrics]
+    for name in names[:2] if output else names:
+        value, _, interval = figure(evaluation, name).partition(" (95 % interval ")
+        title = _SHORT.get(name, name)
+        yield (f"{output}: {title}" if output else title, value, interval.removesuffix(")"))
 
 
 def _fit(facts: ReportFacts, plots: Mapping[str, str]) -> Markup:

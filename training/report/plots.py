@@ -1,5 +1,6 @@
 """What the plots of a report show, each a matplotlib figure by its name."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -7,40 +8,53 @@ from matplotlib.figure import Figure
 
 from training.evaluation.regression import columns
 from training.evaluation.result import Evaluation
-from training.report.facts import History, ReportFacts
+from training.report.facts import Answer, History, ReportFacts
 from training.report.figures import FIRST, INK, LINE, SECOND, SOFT, figure
 
 Array = np.ndarray[Any, Any]
 
 _MOST_POINTS: Final = 1500
-_MOST_PANELS: Final = 2
+_MOST_PANELS: Final = 4
 _ABBREVIATED: Final = ("mae", "mse", "rmse")
 
 
 def plots(facts: ReportFacts) -> dict[str, Figure]:
-    """Return the figures that suit the task: curves, confusion, calibration, residuals."""
-    evaluation = facts.evaluation
+    """Return the figures that suit the task: curves, and of each output confusion, calibration, residuals, see `plot_name`."""
     found: dict[str, Figure] = {}
     if facts.history.epochs:
-        found["curves"] = curves(facts.history)
+        found["curves"] = curves(facts.history, [name for name in facts.named_answers if name])
+    for name, answer in facts.named_answers.items():
+        found |= {plot_name(kind, name): drawn for kind, drawn in _of_answer(answer).items()}
+    return found
+
+
+def plot_name(kind: str, output: str) -> str:
+    """Return what a plot of one of several outputs is called; "" is the only output."""
+    return f"{kind}-{output}" if output else kind
+
+
+def _of_answer(answer: Answer) -> dict[str, Figure]:
+    evaluation = answer.evaluation
+    found: dict[str, Figure] = {}
     if evaluation.confusion:
         found["confusion"] = confusion(evaluation)
     if evaluation.calibration:
         found["calibration"] = calibration(evaluation)
     if evaluation.task == "regression":
-        found["residuals"] = residuals(facts.outputs, facts.targets, evaluation)
+        found["residuals"] = residuals(answer.outputs, answer.targets, evaluation)
     if evaluation.task == "reconstruction":
-        found["residuals"] = row_errors(facts.outputs, facts.targets)
+        found["residuals"] = row_errors(answer.outputs, answer.targets)
     return found
 
 
-def curves(history: History) -> Figure:
-    """Loss, and the first other metric, by epoch, of the training and the validation rows."""
+def curves(history: History, outputs: Sequence[str] = ()) -> Figure:
+    """Loss, and the first other metric (of each of several outputs), by epoch, of the training and the validation rows."""
     names = [name for name in history.epochs[0].metrics if not name.startswith("val_") and name not in {"learning_rate", "lr"}]
-    names.sort(key=lambda name: name != "loss")
-    drawn, axes = figure(min(len(names), _MOST_PANELS))
+    others = [[name for name in names if name.startswith(f"{output}_") and name != f"{output}_loss"] for output in outputs]
+    names = ["loss", *(found[0] for found in others if found)] if outputs else sorted(names, key=lambda name: name != "loss")
+    drawn, axes = figure(min(len(names), _MOST_PANELS if outputs else 2))
     for panel, name in zip(axes, names, strict=False):
-        _curve(panel, history, name)
+        _curve(panel, history, name, outputs)
     axes[0].legend(loc="best")
     return drawn
 
@@ -110,16 +124,23 @@ def row_errors(outputs: Array, targets: Array) -> Figure:
     return drawn
 
 
-def _curve(panel: Any, history: History, name: str) -> None:  # noqa: ANN401 -- matplotlib's Axes takes anything
+def _curve(panel: Any, history: History, name: str, outputs: Sequence[str]) -> None:  # noqa: ANN401 -- matplotlib's Axes takes anything
     for key, label, colour in ((name, "training", FIRST), (f"val_{name}", "validation", SECOND)):
         points = [(number, epoch.metrics[key]) for number, epoch in enumerate(history.epochs, 1) if key in epoch.metrics]
         if points:
             panel.plot(*zip(*points, strict=True), color=colour, label=label, marker="o" if len(points) == 1 else None)
     if history.best_epoch is not None:
         panel.axvline(history.best_epoch, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), label="weights kept")
-    title = name.upper() if name in _ABBREVIATED else name.replace("_", " ").capitalize()
-    panel.set(title=title, xlabel="epoch")
+    panel.set(title=_title(name, outputs), xlabel="epoch")
     panel.margins(x=0.02)
+
+
+def _title(name: str, outputs: Sequence[str]) -> str:
+    """Say a followed metric: of one of several outputs, `<output>_<metric>`."""
+    output = next((output for output in outputs if name.startswith(f"{output}_")), "")
+    metric = name.removeprefix(f"{output}_") if output else name
+    said = metric.upper() if metric in _ABBREVIATED else metric.replace("_", " ")
+    return f"{output}: {said}" if output else said[0].upper() + said[1:]
 
 
 def _histogram(panel: Any, values: Array) -> None:  # noqa: ANN401 -- the same

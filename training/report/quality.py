@@ -5,7 +5,7 @@ from typing import Final
 
 from service.repository.metrics import METRICS
 from training.evaluation.acceptance import Verdict
-from training.evaluation.result import Evaluation, Slice
+from training.evaluation.result import Evaluation, Slice, metric_of
 from training.report.markup import Markup, number, paragraph, percent, picture, section, table
 from training.report.summary import shown_as
 
@@ -14,7 +14,12 @@ _MOST_NUMBERS: Final = 20
 _MOST_CLASSES: Final = 60
 
 
-def metrics(evaluation: Evaluation, verdict: Verdict) -> Markup:
+def titled(title: str, output: str) -> str:
+    """Return the title of a section about one of several outputs; "" is the only output."""
+    return f"{output}: {title.lower()}" if output else title
+
+
+def metrics(evaluation: Evaluation, verdict: Verdict, output: str = "") -> Markup:
     """Return every metric with its interval, what was demanded of it, and whether it was met."""
     demands: dict[str, list[Markup]] = {}
     for check in verdict.checks:
@@ -24,14 +29,23 @@ def metrics(evaluation: Evaluation, verdict: Verdict) -> Markup:
         text = f'<span class="{style}">{sign} {number(check.bound)}{source} {mark}</span>'
         demands.setdefault(check.metric, []).append(Markup(text))
     rows = [
-        (_title(evaluation, name), shown_as(name)(value), _interval(evaluation, name), Markup("<br>".join(demands.get(name, []))))
+        (
+            _title(evaluation, name),
+            shown_as(name)(value),
+            _interval(evaluation, name),
+            Markup("<br>".join(demands.get(metric_of(name, output), []))),
+        )
         for name, value in sorted(evaluation.metrics.items(), key=_place)
     ]
     said = f"On {evaluation.rows:,} test rows. The interval is where the figure lies for other rows of the same kind (bootstrap)."
-    return section("Metrics", paragraph(said, "soft"), table(("metric", "test", "95 % interval", "demanded"), rows, numbers=(1, 2)))
+    return section(
+        titled("Metrics", output),
+        paragraph(said, "soft"),
+        table(("metric", "test", "95 % interval", "demanded"), rows, numbers=(1, 2)),
+    )
 
 
-def mistakes(evaluation: Evaluation, plot: str) -> Markup:
+def mistakes(evaluation: Evaluation, plot: str, output: str = "") -> Markup:
     """Return the confusion matrix and the figures of each label."""
     if not evaluation.classes:
         return Markup()
@@ -45,10 +59,10 @@ def mistakes(evaluation: Evaluation, plot: str) -> Markup:
     rows = [(part.label, f"{part.rows:,}", percent(part.precision), percent(part.recall), percent(part.f1)) for part in ordered]
     kept = table(("label, worst first", "rows", "precision", "recall", "F1"), rows[:_MOST_CLASSES], numbers=(1, 2, 3, 4))
     said = "Precision: of the rows given this label, the share that has it. Recall: of the rows that have it, the share found."
-    return section("Mistakes by label", matrix, kept, paragraph(said, "soft"))
+    return section(titled("Mistakes by label", output), matrix, kept, paragraph(said, "soft"))
 
 
-def slices(evaluation: Evaluation) -> Markup:
+def slices(evaluation: Evaluation, output: str = "") -> Markup:
     """Return the slices where the model is weakest."""
     found = evaluation.slices
     if not found.rows:
@@ -62,10 +76,12 @@ def slices(evaluation: Evaluation) -> Markup:
     )
     rows = [_slice(part, shown(part.figure), f"{shown(part.interval[0])} to {shown(part.interval[1])}") for part in found.rows]
     heading = ("feature", "value", "rows", METRICS[found.metric].title, "95 % interval", "")
-    return section("Where it is weak", paragraph(said, "soft"), table(heading, rows[:_MOST_SLICES], numbers=(2, 3, 4)))
+    return section(
+        titled("Where it is weak", output), paragraph(said, "soft"), table(heading, rows[:_MOST_SLICES], numbers=(2, 3, 4))
+    )
 
 
-def residuals(evaluation: Evaluation, plot: str) -> Markup:
+def residuals(evaluation: Evaluation, plot: str, output: str = "") -> Markup:
     """Return how the errors of each target are spread."""
     if not evaluation.residuals:
         return Markup()
@@ -78,7 +94,7 @@ def residuals(evaluation: Evaluation, plot: str) -> Markup:
     caption = "Points on the dashed line are predicted exactly." if evaluation.task == "regression" else ""
     title = "Errors" if evaluation.task == "regression" else "Reconstruction errors"
     said = paragraph("Quantiles of predicted − actual.", "soft") if caption else ""  # noqa: RUF001 -- a minus sign
-    return section(title, picture(plot, caption), said, table(heading, rows, numbers=range(1, len(heading))))
+    return section(titled(title, output), picture(plot, caption), said, table(heading, rows, numbers=range(1, len(heading))))
 
 
 def _slice(part: Slice, figure: str, interval: str) -> tuple[object, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from service.repository.metrics import METRICS
+from service.repository.metrics import metric_named
 from training.evaluation.acceptance import Check, Verdict
 from training.evaluation.result import Evaluation
 from training.report.facts import ReportFacts
@@ -11,7 +11,18 @@ from training.report.markup import number, percent
 
 def sentences(facts: ReportFacts) -> Iterator[str]:
     """Yield the paragraphs of the summary."""
-    evaluation = facts.evaluation
+    for name, answer in facts.named_answers.items():
+        told = " ".join(text for text in _of_answer(answer.evaluation) if text) if name else ""
+        yield from [f"Output “{name}”: {told}"] if name else _of_answer(answer.evaluation)
+    yield verdict_in_words(facts.verdict)
+    if facts.parity is not None:
+        yield (
+            "The ONNX graph that is served was compared with the Keras model that was trained: the largest difference is "
+            f"{facts.parity.max_abs_error:.1e}, at most {facts.parity.tolerance:.0e} is allowed."
+        )
+
+
+def _of_answer(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.task == "classification":
         yield from _classification(evaluation)
     elif evaluation.task == "regression":
@@ -20,12 +31,6 @@ def sentences(facts: ReportFacts) -> Iterator[str]:
         yield (
             f"On {evaluation.rows:,} test rows, which the fit never saw, the reconstruction is off by "
             f"{figure(evaluation, 'rmse')} (root mean squared error)."
-        )
-    yield verdict_in_words(facts.verdict)
-    if facts.parity is not None:
-        yield (
-            "The ONNX graph that is served was compared with the Keras model that was trained: the largest difference is "
-            f"{facts.parity.max_abs_error:.1e}, at most {facts.parity.tolerance:.0e} is allowed."
         )
 
 
@@ -57,7 +62,9 @@ def verdict_in_words(verdict: Verdict) -> str:
 def _passed(check: Check) -> str:
     bound = f"{'at least' if check.at_least else 'at most'} {number(check.bound)}"
     because = "" if check.published is None else f" (the published version has {number(check.published)})"
-    return f"{METRICS[check.metric].title} {number(check.value or 0.0)}, {bound} demanded{because}"
+    _, _, output = check.metric.partition(".")
+    title = metric_named(check.metric).title + (f" of {output}" if output else "")
+    return f"{title} {number(check.value or 0.0)}, {bound} demanded{because}"
 
 
 def _classification(evaluation: Evaluation) -> Iterator[str]:

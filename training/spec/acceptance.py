@@ -6,6 +6,8 @@ from msgspec import Meta, Struct
 
 from training.spec.scalars import Portion, Positive
 
+InUnits = Annotated[float, Meta(gt=0, le=1e300)]  # a target may be counted in anything
+
 
 class Acceptance(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Thresholds for the metrics of the test rows, by their names in the manifest.
@@ -27,9 +29,9 @@ class Acceptance(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     log_loss: Positive | None = None
     brier: Positive | None = None
     calibration_error: Positive | None = None
-    mae: Positive | None = None
-    rmse: Positive | None = None
-    median_absolute_error: Positive | None = None
+    mae: InUnits | None = None
+    rmse: InUnits | None = None
+    median_absolute_error: InUnits | None = None
     never_worse_than_published: Portion | None = None
 
     def __post_init__(self) -> None:

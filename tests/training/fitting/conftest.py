@@ -36,7 +36,7 @@ def spec_of(**changes: Any) -> TrainingSpec:
 def labelled(rows: int = 200) -> Rows:
     """Return rows `x` float32 [rows, 5] of three labels: which of the first three values is the largest."""
     values = np.random.default_rng(0).normal(size=(rows, 5)).astype(np.float32)
-    return Rows({"x": values}, values[:, :3].argmax(axis=1).astype(np.int64))
+    return Rows({"x": values}, {"y": values[:, :3].argmax(axis=1).astype(np.int64)})
 
 
 def network(spec: TrainingSpec, *, outputs: int = 3, activation: str = "softmax") -> Any:

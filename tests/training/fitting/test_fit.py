@@ -22,7 +22,7 @@ def fitted(model: Any, rows: Rows, spec: Any, workdir: Path, **options: Any) -> 
 def measured(rows: Rows, columns: int | None = None) -> Rows:
     """Return the rows with numbers between 0 and 1 as targets."""
     values = 1 / (1 + np.exp(-rows.inputs["x"][:, : columns or 1]))
-    return Rows(rows.inputs, values if columns else values[:, 0])
+    return Rows(rows.inputs, {"y": values if columns else values[:, 0]})
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_labels_are_learnt_with_every_loss_for_them(tiny: Any, tmp_path: Path, l
 @pytest.mark.parametrize("outputs", [1, 2], ids=["one unit", "a unit a label"])
 def test_two_labels_are_learnt_with_binary_crossentropy(tiny: Any, tmp_path: Path, outputs: int) -> None:
     rows = tiny.labelled()
-    rows = Rows(rows.inputs, (rows.targets == 0).astype(np.int64))
+    rows = Rows(rows.inputs, {"y": (rows.targets["y"] == 0).astype(np.int64)})
     loss = {"name": "binary_crossentropy", "label_smoothing": 0.05}
     spec = tiny.spec_of(loss=loss, epochs=25, architecture={"kind": "dense", "hidden": [{"units": 8}], "output": "sigmoid"})
 
@@ -91,7 +91,7 @@ def test_best_weights_come_back_and_the_fit_ends_early(tiny: Any, tmp_path: Path
     assert history.ran == history.best_epoch + 3 < 40
     assert losses[history.best_epoch - 1] == min(losses)
     probabilities = np.asarray(model([rows.inputs["x"][:50]], training=False))
-    assert -np.log(probabilities[np.arange(50), rows.targets[:50]]).mean() == pytest.approx(min(losses), rel=1e-4)
+    assert -np.log(probabilities[np.arange(50), rows.targets["y"][:50]]).mean() == pytest.approx(min(losses), rel=1e-4)
 
 
 def test_dict_outputs_and_two_inputs_go_by_their_names(tiny: Any, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_class_weights_shift_the_balance(tiny: Any, tmp_path: Path) -> None:
     for weight in (1.0, 100.0):
         spec = tiny.spec_of(class_weights={"a": weight, "b": 1.0, "c": 1.0})
         model = tiny.network(spec)
-        fitted(model, tiny.labelled(), spec, tmp_path / str(weight), labels=("a", "b", "c"))
+        fitted(model, tiny.labelled(), spec, tmp_path / str(weight), labels=[("a", "b", "c")])
         found.append((np.asarray(model([tiny.labelled().inputs["x"]])).argmax(axis=1) == 0).sum())
 
     assert found[1] > 1.5 * found[0]
@@ -155,18 +155,25 @@ def test_class_weights_shift_the_balance(tiny: Any, tmp_path: Path) -> None:
         ),
         pytest.param({"early_stopping": {"monitor": "val_mae"}}, None, r"early_stopping.monitor = 'val_mae'", id="foreign monitor"),
         pytest.param({"tensorboard": True}, None, r"pip install tensorboard", id="no TensorBoard"),
-        pytest.param({}, lambda rows: Rows(rows.inputs, rows.targets + 1), r"hold label 3.*expected 0 to 2", id="label too many"),
         pytest.param(
-            {}, lambda rows: Rows(rows.inputs, rows.targets / 1.0), r"targets are numbers", id="loss of labels for numbers"
+            {}, lambda rows: Rows(rows.inputs, {"y": rows.targets["y"] + 1}), r"hold label 3.*expected 0 to 2", id="label too many"
+        ),
+        pytest.param(
+            {},
+            lambda rows: Rows(rows.inputs, {"y": rows.targets["y"] / 1.0}),
+            r"targets are numbers",
+            id="loss of labels for numbers",
         ),
         pytest.param({}, lambda rows: rows.take(np.arange(0)), r"no training rows", id="no rows"),
         pytest.param(
             {"loss": "mse"},
-            lambda rows: Rows(rows.inputs, np.full((len(rows), 3), np.nan)),
+            lambda rows: Rows(rows.inputs, {"y": np.full((len(rows), 3), np.nan)}),
             r"600 of the targets",
             id="NaN targets",
         ),
-        pytest.param({"loss": "mse"}, lambda rows: Rows(rows.inputs, np.zeros((len(rows), 2))), r"shape \[2\].*\[3\]", id="shape"),
+        pytest.param(
+            {"loss": "mse"}, lambda rows: Rows(rows.inputs, {"y": np.zeros((len(rows), 2))}), r"shape \[2\].*\[3\]", id="shape"
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_the_first_epoch(
@@ -177,7 +184,7 @@ def test_what_does_not_go_together_is_refused_before_the_first_epoch(
     spec, rows = tiny.spec_of(**changes), tiny.labelled()
 
     with pytest.raises(FitRefused, match=message):
-        fitted(tiny.network(spec), change_rows(rows) if change_rows else rows, spec, tmp_path, labels=("a", "b", "c"))
+        fitted(tiny.network(spec), change_rows(rows) if change_rows else rows, spec, tmp_path, labels=[("a", "b", "c")])
 
     assert list(tmp_path.iterdir()) == []
 

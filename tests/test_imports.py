@@ -69,7 +69,11 @@ def importers(*packages: str) -> set[str]:
             {"service.server", "service.http_server", "service.http_protocol", "service.http_exchange"},
             id="the ASGI server",
         ),
-        pytest.param(["simdjson"], {"service.protocols.json_tensors", "service.protocols.open_inference"}, id="simdjson"),
+        pytest.param(
+            ["simdjson"],
+            {"service.protocols.json_tensors", "service.protocols.json_values", "service.protocols.open_inference"},
+            id="simdjson",
+        ),
         pytest.param(
             ["grpc", "grpc_health", "grpc_reflection", "google.protobuf"],
             {module for module in FILES if lies_in(module, "service.grpc")},
@@ -77,7 +81,9 @@ def importers(*packages: str) -> set[str]:
         ),
         pytest.param(["httpx"], {"service.client"}, id="the HTTP client"),
         pytest.param(
-            ["PIL"], {"service.client", "training.datasets.cifar10", "training.datasets.image_folder"}, id="reading pictures"
+            ["PIL"],
+            {"service.protocols.pictures", "training.datasets.cifar10", "training.datasets.image_folder"},
+            id="reading pictures",
         ),
     ],
 )

@@ -42,6 +42,11 @@ class JsonInputs:
     def columns(self, inputs: object, where: str = "inputs") -> ModelInputs:
         """Read an object of tensors by name, or the tensor of a model's only input. Raises like `rows`."""
         if not is_object(inputs) or not self._is_named(inputs):
+            if is_list(inputs) and len(inputs) and is_object(inputs[0]) and "datatype" in inputs[0]:
+                raise MalformedBody(
+                    "This is a request of the Open Inference Protocol. "
+                    f'Send it to /v2/models/{self._model}/infer, or tensors by name: {{"inputs": {{"name": [...]}}}}.'
+                )
             spec = self._only_input(where)
             return self._columns.assembled({spec.name: self._tensor(inputs, spec, where)}, rows=1)
         given = {}

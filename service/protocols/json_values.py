@@ -19,6 +19,7 @@ from service.repository.datatypes import Datatype
 Array = np.ndarray[Any, Any]
 
 _MAX_RANK: Final = 32
+_LISTS: Final = (simdjson.Array, list)
 _COUNTED: Final = 0xFFFFFF  # simdjson counts the items of a list no further
 _NOT_STRUCTURE: Final = bytes(sorted(set(range(256)) - set(b"[],")))
 
@@ -56,7 +57,7 @@ def within_64_bits() -> Iterator[None]:
 
 def is_list(value: object) -> TypeGuard[Sequence[Any]]:
     """Whether a value is a JSON list."""
-    return isinstance(value, simdjson.Array | list)
+    return isinstance(value, _LISTS)
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
@@ -94,7 +95,8 @@ def tensor(data: object, datatype: Datatype, where: str, *, is_regular: Callable
     try:
         flat, missing = _flat(data, datatype)
     except ValueError:
-        _refuse_ragged(data, shape, where)
+        if not is_regular(shape):
+            _refuse_ragged(data, shape, where)
         flat, missing = scalars(flattened(_items(data)), datatype, lambda index: where + _place(index, shape))
     if shape[0] == _COUNTED:
         shape = (flat.size // (prod(shape[1:]) or 1), *shape[1:])
@@ -180,17 +182,27 @@ def _first_misfit(values: Sequence[Any], datatype: Datatype) -> int:
 
 def _refuse_ragged(data: Sequence[Any], shape: tuple[int, ...], where: str) -> None:
     """Raise MalformedBody with the first place at which the lists have not this shape."""
-    size, inner = shape[0], shape[1:]
-    if len(data) != size and len(data) != _COUNTED:
-        raise MalformedBody(
-            f"{where} has {len(data)} entries where the lists before it have {size}. All rows of a tensor are of the same shape."
-        )
+    found = _ragged(data, shape, 0)
+    if found is not None:
+        path, problem = found
+        place = where + "".join(f"[{index}]" for index in path)
+        raise MalformedBody(f"{place} {problem}. All rows of a tensor are of the same shape.")
+
+
+def _ragged(data: Sequence[Any], shape: tuple[int, ...], depth: int) -> tuple[tuple[int, ...], str] | None:
+    """Return the path to the first list that has not the shape of its level, with what is wrong there."""
+    if len(data) not in (shape[depth], _COUNTED):
+        return (), f"has {len(data)} entries where the lists before it have {shape[depth]}"
+    if depth == len(shape) - 1:
+        kinds = list(map(type, _items(data)))
+        return ((kinds.index(list),), "is a list among values") if list in kinds else None
     for index, item in enumerate(data):
-        if is_list(item) != bool(inner):
-            what = "is a list among values" if is_list(item) else f"is {described(item)} among lists"
-            raise MalformedBody(f"{where}[{index}] {what}. All rows of a tensor are of the same shape.")
-        if inner:
-            _refuse_ragged(item, inner, f"{where}[{index}]")
+        if not isinstance(item, _LISTS):
+            return (index,), f"is {described(item)} among lists"
+        found = _ragged(item, shape, depth + 1)
+        if found is not None:
+            return (index, *found[0]), found[1]
+    return None
 
 
 def _place(index: int, shape: tuple[int, ...]) -> str:

@@ -205,6 +205,15 @@ def test_offsets_that_lead_out_of_the_buffer_are_refused() -> None:
         read_stream(body.replace(offsets, struct.pack("<iii", 0, 4, 1 << 30)), Columns("m", only("BYTES")), Budget(LIMIT))
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_text_that_is_no_text_is_refused(form: str) -> None:
+    body = stream(pa.table({"x": ["aaaa"]})) if form == "stream" else parquet_file(pa.table({"x": ["aaaa"]}), compression="none")
+    reader = read_stream if form == "stream" else read_parquet
+
+    with pytest.raises(MalformedBody, match="The body is no readable"):
+        reader(body.replace(b"aaaa", b"\xff\xff\xff\xff"), Columns("m", only("BYTES")), Budget(LIMIT))
+
+
 @given(st.data())
 def test_damaged_stream_is_read_or_a_mistake(data: st.DataObject) -> None:
     whole = data.draw(st.sampled_from(WHOLE))

@@ -131,7 +131,7 @@ class JsonInputs:
         cells: list[Array] = []
         missing = False
         for index, value in enumerate(values):
-            array, has_null = tensor(value, spec.datatype, place(index), is_regular=lambda found: regular and found == shape)
+            array, has_null = tensor(value, spec.datatype, place(index), is_regular=lambda found, _data: regular and found == shape)
             cells.append(self._present(array, has_null, spec, place(index))[0])
             missing |= has_null
         return _stacked(cells, place), missing

@@ -20,6 +20,7 @@ Array = np.ndarray[Any, Any]
 
 _MAX_RANK: Final = 32
 _LISTS: Final = (simdjson.Array, list)
+_FEW: Final = 4096
 _COUNTED: Final = 0xFFFFFF  # simdjson counts the items of a list no further
 _NOT_STRUCTURE: Final = bytes(sorted(set(range(256)) - set(b"[],")))
 
@@ -32,12 +33,24 @@ class Document:
         self._regular: dict[tuple[int, ...], bool] = {}
         self.root = parse(body)
 
-    def is_regular(self, shape: tuple[int, ...]) -> bool:
-        """Whether the lists of the whole body are those of one tensor of this shape. False says nothing: there may be others."""
+    def is_regular(self, shape: tuple[int, ...], data: Sequence[Any] | None = None) -> bool:
+        """Whether the lists of the whole body are those of one tensor of this shape. False says nothing: there may be others.
+
+        If the tensor is at hand and its lists are few, their lengths are asked; that copies nothing.
+        """
+        lists = sum(prod(shape[:depth]) for depth in range(len(shape)))
+        if lists != self._lists:
+            return False
+        if data is not None and lists <= _FEW:
+            return _fits(data, shape, 0)
         if shape not in self._regular:
             fits = _structure_length(shape) == len(self._structure)
             self._regular[shape] = fits and _structure(shape) == self._structure
         return self._regular[shape]
+
+    @cached_property
+    def _lists(self) -> int:
+        return self._body.count(b"[")
 
     @cached_property
     def _structure(self) -> bytes:
@@ -81,7 +94,9 @@ def decoded(text: str, where: str) -> bytes:
         raise MalformedBody(f"{where} is no valid base64: {shown(str(error))}.") from None
 
 
-def tensor(data: object, datatype: Datatype, where: str, *, is_regular: Callable[[tuple[int, ...]], bool]) -> tuple[Array, bool]:
+def tensor(
+    data: object, datatype: Datatype, where: str, *, is_regular: Callable[[tuple[int, ...], Sequence[Any]], bool]
+) -> tuple[Array, bool]:
     """Turn nested lists, or a single value, into an array of their shape; tell whether a null stood among the values.
 
     `where` is the place of `data` in the body, for the error. If `is_regular` knows that the lists have a shape, they are not
@@ -95,12 +110,12 @@ def tensor(data: object, datatype: Datatype, where: str, *, is_regular: Callable
     try:
         flat, missing = _flat(data, datatype)
     except ValueError:
-        if not is_regular(shape):
+        if not is_regular(shape, data):
             _refuse_ragged(data, shape, where)
         flat, missing = scalars(flattened(_items(data)), datatype, lambda index: where + _place(index, shape))
     if shape[0] == _COUNTED:
         shape = (flat.size // (prod(shape[1:]) or 1), *shape[1:])
-    if flat.size != prod(shape) or not is_regular(shape):
+    if flat.size != prod(shape) or not is_regular(shape, data):
         _refuse_ragged(data, shape, where)
     return flat.reshape(shape), missing
 
@@ -178,6 +193,13 @@ def _first_misfit(values: Sequence[Any], datatype: Datatype) -> int:
         else:
             low = middle
     return low
+
+
+def _fits(data: Sequence[Any], shape: tuple[int, ...], depth: int) -> bool:
+    """Whether lists have the lengths of the shape. What stands in the innermost is not looked at."""
+    if len(data) not in (shape[depth], _COUNTED):
+        return False
+    return depth == len(shape) - 1 or all(isinstance(item, _LISTS) and _fits(item, shape, depth + 1) for item in data)
 
 
 def _refuse_ragged(data: Sequence[Any], shape: tuple[int, ...], where: str) -> None:

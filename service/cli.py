@@ -93,7 +93,8 @@ def serve(**overrides: Any) -> None:  # noqa: ANN401 -- the options, as they are
 def predict(model: str, file: Path, url: str, top: int, key_file: Path | None) -> None:
     """Send FILE to MODEL of a running server and print what it answers.
 
-    FILE is a .npy array, a picture (.png, .jpg), or JSON: one row, a list of rows, or a whole request of the protocol.
+    FILE is JSON (a row, a list of rows, or an object of named values), a picture (.png, .jpg), arrays (.npy, .npz), or a table
+    (.parquet, .arrows).
     """
     key = None if key_file is None else key_file.read_text(encoding="utf-8").strip()
     for line in client.predict(url, model, file, top=top, key=key):

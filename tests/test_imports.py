@@ -81,7 +81,9 @@ def importers(*packages: str) -> set[str]:
         ),
         pytest.param(["httpx"], {"service.client"}, id="the HTTP client"),
         pytest.param(
-            ["PIL"], {"service.client", "training.datasets.cifar10", "training.datasets.image_folder"}, id="reading pictures"
+            ["PIL"],
+            {"service.protocols.pictures", "training.datasets.cifar10", "training.datasets.image_folder"},
+            id="reading pictures",
         ),
     ],
 )

@@ -69,20 +69,23 @@ def _pyarrow(module: str) -> Any:  # noqa: ANN401 -- pyarrow has no types
 
 def _read(batches: Callable[[], list[Any]], kind: str, columns: Columns, budget: Budget) -> ModelInputs:
     try:
-        found = batches()
+        return _inputs(batches(), kind, columns, budget)
     except AxonError:
         raise
     except Exception as error:  # pyarrow raises errors of its own, OSError, and what a broken file brings it to
         raise MalformedBody(f"The body is no readable {kind}: {shown(str(error))}.") from error
-    rows = sum(batch.num_rows for batch in found)
+
+
+def _inputs(batches: list[Any], kind: str, columns: Columns, budget: Budget) -> ModelInputs:
+    rows = sum(batch.num_rows for batch in batches)
     if not rows:
         raise MalformedBody(f"The {kind} has no rows.")
     given = {}
-    for index, field in enumerate(found[0].schema):
+    for index, field in enumerate(batches[0].schema):
         column = columns.find(field.name, f"The {kind}")
         if field.name in given:
             raise MalformedBody(f"The {kind} has the column '{shown(field.name)}' twice.")
-        given[field.name] = _column(column, [batch.column(index) for batch in found], f"Column '{shown(field.name)}'", budget)
+        given[field.name] = _column(column, [batch.column(index) for batch in batches], f"Column '{shown(field.name)}'", budget)
     return columns.assembled(given, rows=rows)
 
 

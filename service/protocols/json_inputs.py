@@ -42,6 +42,11 @@ class JsonInputs:
     def columns(self, inputs: object, where: str = "inputs") -> ModelInputs:
         """Read an object of tensors by name, or the tensor of a model's only input. Raises like `rows`."""
         if not is_object(inputs) or not self._is_named(inputs):
+            if is_list(inputs) and len(inputs) and is_object(inputs[0]) and "datatype" in inputs[0]:
+                raise MalformedBody(
+                    "This is a request of the Open Inference Protocol. "
+                    f'Send it to /v2/models/{self._model}/infer, or tensors by name: {{"inputs": {{"name": [...]}}}}.'
+                )
             spec = self._only_input(where)
             return self._columns.assembled({spec.name: self._tensor(inputs, spec, where)}, rows=1)
         given = {}
@@ -126,7 +131,7 @@ class JsonInputs:
         cells: list[Array] = []
         missing = False
         for index, value in enumerate(values):
-            array, has_null = tensor(value, spec.datatype, place(index), is_regular=lambda found: regular and found == shape)
+            array, has_null = tensor(value, spec.datatype, place(index), is_regular=lambda found, _data: regular and found == shape)
             cells.append(self._present(array, has_null, spec, place(index))[0])
             missing |= has_null
         return _stacked(cells, place), missing

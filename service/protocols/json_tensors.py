@@ -1,6 +1,7 @@
 """Tensors in JSON: numbers go straight into an array of the right datatype, nested or flat, in row-major order."""
 
 from collections.abc import Sequence
+from itertools import chain
 from math import prod
 from types import NoneType
 from typing import Any, Final, Literal
@@ -201,10 +202,10 @@ def expected(datatype: Datatype) -> str:
 
 def flattened(values: list[Any]) -> list[Any]:
     """Return the values of nested lists in order. Raises ValueError where a value stands beside a list."""
-    while any(isinstance(value, list) for value in values):
-        if not all(isinstance(value, list) for value in values):
+    while list in (kinds := set(map(type, values))):
+        if len(kinds) > 1:
             raise ValueError
-        values = [inner for value in values for inner in value]
+        values = list(chain.from_iterable(values))
     return values
 
 

@@ -19,6 +19,8 @@ from service.repository.datatypes import Datatype
 Array = np.ndarray[Any, Any]
 
 _MAX_RANK: Final = 32
+_LISTS: Final = (simdjson.Array, list)
+_FEW: Final = 4096
 _COUNTED: Final = 0xFFFFFF  # simdjson counts the items of a list no further
 _NOT_STRUCTURE: Final = bytes(sorted(set(range(256)) - set(b"[],")))
 
@@ -31,12 +33,24 @@ class Document:
         self._regular: dict[tuple[int, ...], bool] = {}
         self.root = parse(body)
 
-    def is_regular(self, shape: tuple[int, ...]) -> bool:
-        """Whether the lists of the whole body are those of one tensor of this shape. False says nothing: there may be others."""
+    def is_regular(self, shape: tuple[int, ...], data: Sequence[Any] | None = None) -> bool:
+        """Whether the lists of the whole body are those of one tensor of this shape. False says nothing: there may be others.
+
+        If the tensor is at hand and its lists are few, their lengths are asked; that copies nothing.
+        """
+        lists = sum(prod(shape[:depth]) for depth in range(len(shape)))
+        if lists != self._lists:
+            return False
+        if data is not None and lists <= _FEW:
+            return _fits(data, shape, 0)
         if shape not in self._regular:
             fits = _structure_length(shape) == len(self._structure)
             self._regular[shape] = fits and _structure(shape) == self._structure
         return self._regular[shape]
+
+    @cached_property
+    def _lists(self) -> int:
+        return self._body.count(b"[")
 
     @cached_property
     def _structure(self) -> bytes:
@@ -56,7 +70,7 @@ def within_64_bits() -> Iterator[None]:
 
 def is_list(value: object) -> TypeGuard[Sequence[Any]]:
     """Whether a value is a JSON list."""
-    return isinstance(value, simdjson.Array | list)
+    return isinstance(value, _LISTS)
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
@@ -80,7 +94,9 @@ def decoded(text: str, where: str) -> bytes:
         raise MalformedBody(f"{where} is no valid base64: {shown(str(error))}.") from None
 
 
-def tensor(data: object, datatype: Datatype, where: str, *, is_regular: Callable[[tuple[int, ...]], bool]) -> tuple[Array, bool]:
+def tensor(
+    data: object, datatype: Datatype, where: str, *, is_regular: Callable[[tuple[int, ...], Sequence[Any]], bool]
+) -> tuple[Array, bool]:
     """Turn nested lists, or a single value, into an array of their shape; tell whether a null stood among the values.
 
     `where` is the place of `data` in the body, for the error. If `is_regular` knows that the lists have a shape, they are not
@@ -94,11 +110,12 @@ def tensor(data: object, datatype: Datatype, where: str, *, is_regular: Callable
     try:
         flat, missing = _flat(data, datatype)
     except ValueError:
-        _refuse_ragged(data, shape, where)
+        if not is_regular(shape, data):
+            _refuse_ragged(data, shape, where)
         flat, missing = scalars(flattened(_items(data)), datatype, lambda index: where + _place(index, shape))
     if shape[0] == _COUNTED:
         shape = (flat.size // (prod(shape[1:]) or 1), *shape[1:])
-    if flat.size != prod(shape) or not is_regular(shape):
+    if flat.size != prod(shape) or not is_regular(shape, data):
         _refuse_ragged(data, shape, where)
     return flat.reshape(shape), missing
 
@@ -178,19 +195,36 @@ def _first_misfit(values: Sequence[Any], datatype: Datatype) -> int:
     return low
 
 
+def _fits(data: Sequence[Any], shape: tuple[int, ...], depth: int) -> bool:
+    """Whether lists have the lengths of the shape. What stands in the innermost is not looked at."""
+    if len(data) not in (shape[depth], _COUNTED):
+        return False
+    return depth == len(shape) - 1 or all(isinstance(item, _LISTS) and _fits(item, shape, depth + 1) for item in data)
+
+
 def _refuse_ragged(data: Sequence[Any], shape: tuple[int, ...], where: str) -> None:
     """Raise MalformedBody with the first place at which the lists have not this shape."""
-    size, inner = shape[0], shape[1:]
-    if len(data) != size and len(data) != _COUNTED:
-        raise MalformedBody(
-            f"{where} has {len(data)} entries where the lists before it have {size}. All rows of a tensor are of the same shape."
-        )
+    found = _ragged(data, shape, 0)
+    if found is not None:
+        path, problem = found
+        place = where + "".join(f"[{index}]" for index in path)
+        raise MalformedBody(f"{place} {problem}. All rows of a tensor are of the same shape.")
+
+
+def _ragged(data: Sequence[Any], shape: tuple[int, ...], depth: int) -> tuple[tuple[int, ...], str] | None:
+    """Return the path to the first list that has not the shape of its level, with what is wrong there."""
+    if len(data) not in (shape[depth], _COUNTED):
+        return (), f"has {len(data)} entries where the lists before it have {shape[depth]}"
+    if depth == len(shape) - 1:
+        kinds = list(map(type, _items(data)))
+        return ((kinds.index(list),), "is a list among values") if list in kinds else None
     for index, item in enumerate(data):
-        if is_list(item) != bool(inner):
-            what = "is a list among values" if is_list(item) else f"is {described(item)} among lists"
-            raise MalformedBody(f"{where}[{index}] {what}. All rows of a tensor are of the same shape.")
-        if inner:
-            _refuse_ragged(item, inner, f"{where}[{index}]")
+        if not isinstance(item, _LISTS):
+            return (index,), f"is {described(item)} among lists"
+        found = _ragged(item, shape, depth + 1)
+        if found is not None:
+            return (index, *found[0]), found[1]
+    return None
 
 
 def _place(index: int, shape: tuple[int, ...]) -> str:

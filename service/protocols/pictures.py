@@ -5,7 +5,7 @@ from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from service.errors import AxonError, MalformedBody, SignatureMismatch, shown
 from service.protocols.budget import Budget
@@ -81,6 +81,8 @@ def _pixels(content: bytes, frame: Frame, budget: Budget, where: str) -> Array:
             pixels = np.asarray(converted.resize((width, height), Image.Resampling.BOX), dtype=np.float32)
     except AxonError:
         raise
+    except UnidentifiedImageError:
+        raise MalformedBody(f"{where} is no PNG and no JPEG.") from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file brings them to
         raise MalformedBody(f"{where} is no readable PNG or JPEG: {shown(str(error) or type(error).__name__)}.") from error
     scaled: Array = np.clip(pixels / np.float32(full), 0, 1)

@@ -84,12 +84,14 @@ def _meanings(spec: TensorSpec, array: Array, top: int) -> Iterator[Any]:
             best = np.argsort(-row, kind="stable")[:top] if row.dtype.kind == "f" else np.argsort(row, kind="stable")[::-1][:top]
             yield [{"label": spec.labels[position], "score": row[position]} for position in best]
         else:
-            values = _plain(np.asarray(row[0] if np.shape(row) == (1,) else row))
+            values = _plain(row[0] if np.shape(row) == (1,) else row)
             yield {"value": values, "unit": spec.unit} if spec.unit else values
 
 
-def _plain(array: Array) -> Any:  # noqa: ANN401 -- what orjson writes
-    return array.tolist() if array.dtype == object or not array.ndim else np.ascontiguousarray(array)
+def _plain(value: Any) -> Any:  # noqa: ANN401 -- an array or one of its values, as orjson writes it
+    if not isinstance(value, np.ndarray):
+        return value
+    return value.tolist() if value.dtype == object else np.ascontiguousarray(value)
 
 
 def _from_json(body: bytes, model: str, signature: Signature, budget: Budget) -> ModelInputs:
@@ -100,7 +102,11 @@ def _from_json(body: bytes, model: str, signature: Signature, budget: Budget) ->
         root = document.root
         if is_object(root) and ("instances" in root or "inputs" in root):
             return predict_request(root, reader).inputs
-        return reader.rows(root if is_list(root) else [root], "rows")[0]
+        inputs, _ = reader.rows(root if is_list(root) else [root], "rows")
+        (spec, *others) = signature.inputs
+        if others or spec.name not in inputs.arrays:
+            return inputs
+        return ModelInputs({spec.name: with_batch_axis(inputs.arrays[spec.name], spec)}, inputs.missing)
 
 
 def _from_picture(body: bytes, model: str, signature: Signature, budget: Budget) -> ModelInputs:

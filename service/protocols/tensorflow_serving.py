@@ -46,7 +46,7 @@ def decode_predict(body: bytes, model: str, signature: Signature, *, limit: int)
 
 def predict_request(root: dict[str, Any], reader: JsonInputs) -> PredictRequest:
     """Read the object that a body of `:predict` is."""
-    refuse_other_signatures(root)
+    _refuse_other_signatures(root, "predict")
     instances, inputs = root.get("instances"), root.get("inputs")
     if (instances is None) == (inputs is None):
         both = "both" if instances is not None else "neither"
@@ -77,7 +77,7 @@ def encode_predict(answer: Answer, *, rows: int | None) -> bytes:
             )
     if len(outputs) == 1:
         return b'{"predictions":' + written(next(iter(outputs.values()))) + b"}"
-    objects = [{name: orjson.Fragment(written(array[row])) for name, array in outputs.items()} for row in range(rows)]
+    objects = [{name: orjson.Fragment(written(array[row, ...])) for name, array in outputs.items()} for row in range(rows)]
     return orjson.dumps({"predictions": objects})
 
 
@@ -89,7 +89,7 @@ def decode_examples(body: bytes, model: str, signature: Signature, *, limit: int
     with within_64_bits():
         document = Document(body)
         root = _root(document, '{"examples": [{...}]}')
-        refuse_other_signatures(root)
+        _refuse_other_signatures(root, "classify", "regress")
         context = root.get("context", {})
         if not is_object(context):
             raise MalformedBody("'context' must be an object of features.")
@@ -129,10 +129,13 @@ def encode_regress(answer: Answer) -> bytes:
     return b'{"results":' + written(array.reshape(-1)) + b"}"
 
 
-def refuse_other_signatures(root: dict[str, Any]) -> None:
-    """Raise InvalidRequest if a request names a signature that no model here has."""
+def _refuse_other_signatures(root: dict[str, Any], *methods: str) -> None:
+    """Raise InvalidRequest if a request names a signature that no model here has.
+
+    A SavedModel may also have one by the name of its method, as the models of TensorFlow Serving's documentation do.
+    """
     name = root.get("signature_name")
-    if name is None or name in ("", SIGNATURE_NAME):
+    if name is None or name in ("", SIGNATURE_NAME, *(f"tensorflow/serving/{method}" for method in methods)):
         return
     if not isinstance(name, str):
         raise MalformedBody("'signature_name' must be a string.")

@@ -12,7 +12,7 @@ from service.inference.served_model import ServedModel
 from service.registry import Registry, State
 from service.repository.datatypes import DATATYPES
 from service.repository.signature import TensorSpec
-from service.routes import health, metrics, models, repository
+from service.routes import health, metrics, models, openapi_v1, repository
 from service.routes.asgi import MILLISECONDS
 
 _EXAMPLE_VALUES: Final = 256  # a larger tensor is only hinted at
@@ -60,13 +60,14 @@ def document(served: list[ServedModel]) -> dict[str, Any]:
             models.PATH: {"get": _operation("Names of the models that are ready", _ref("ModelList"))},
             models.ALL_STATISTICS_PATH: {"get": _operation("What all models have done so far", _ref("ModelStatistics"))},
             **model_paths,
+            **openapi_v1.paths(served),
             repository.INDEX_PATH: {"post": _index_operation()},
             _plain(repository.LOAD_PATH): _control_operation("Load a model, or load it again after a change", "load"),
             _plain(repository.UNLOAD_PATH): _control_operation("Take a model down after what it has accepted", "unload"),
             metrics.METRICS_PATH: {"get": {"summary": "Prometheus metrics", "responses": {"200": _text_answer()}}},
             PATHS[0]: {"get": _operation("This document", {"type": "object"})},
         },
-        "components": {"schemas": _SCHEMAS},
+        "components": {"schemas": _SCHEMAS | openapi_v1.SCHEMAS},
     }
 
 

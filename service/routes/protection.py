@@ -11,7 +11,7 @@ from typing import Final
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import AxonError, shown
-from service.routes import health, metrics, models, repository
+from service.routes import health, metrics, models, prediction, repository, tensorflow_serving
 from service.routes.errors import refuse
 from service.security.guard import Guard
 from service.security.keys import presented
@@ -19,7 +19,8 @@ from service.security.scopes import Scope as Needed
 
 logger = logging.getLogger("axon.security")
 _READING: Final = frozenset({"GET", "HEAD"})
-_RUNNING: Final = (models.PATH + "/", "/v1/models/", "/models/")  # below these a POST runs a model, in each of the protocols
+# Below these a POST runs a model, in each of the protocols.
+_RUNNING: Final = (models.PATH + "/", tensorflow_serving.PATH + "/", prediction.PATH + "/")
 
 
 class Protection:

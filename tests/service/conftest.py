@@ -327,6 +327,7 @@ def repository(
         ),
         samples=Samples(inputs={"x": row}, outputs={"y": row @ WEIGHTS}),
     )
+    (root / "affine" / "model.toml").write_text("labels = { stable = 1 }")
     publish_graph(
         graphs.picture(),
         root / "picture",

@@ -97,7 +97,8 @@ def test_bad_body_is_a_400(content: bytes, server: Any) -> None:
         pytest.param("GET", "/v2/modelsx", id="path that only begins like another"),
         pytest.param("GET", "/", id="root"),
         pytest.param("GET", "/nothing", id="unknown path"),
-        pytest.param("POST", "/v1/models/affine:predict", id="path of another protocol"),
+        pytest.param("POST", "/v1/models/affine:explain", id="verb that is not there"),
+        pytest.param("POST", "/models/affine", id="call of a model without what is to be done"),
     ],
 )
 def test_what_is_not_there_is_a_404(method: str, path: str, server: Any, good_request: dict[str, Any]) -> None:

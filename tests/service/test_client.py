@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from service.client import ClientError, predict
 
@@ -45,7 +47,12 @@ def written(directory: Path, content: Any, name: str = "rows.json") -> Path:
             [[0, 0, 0, 10], [10, 0, 0, 0]], ["y[0]: " + labelled(9, 10, 11), "y[1]: " + labelled(0, 1, 2)], id="list of rows"
         ),
         pytest.param(
-            {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [0, 0, 0, 10]}]},
+            {"a": 0, "b": 0, "c": 0, "d": 10},
+            ["y[0]: " + labelled(9, 10, 11)],
+            id="named values",
+        ),
+        pytest.param(
+            {"instances": [[0, 0, 0, 10]]},
             ["y[0]: " + labelled(9, 10, 11)],
             id="whole request",
         ),
@@ -81,11 +88,21 @@ def test_text_is_sent_and_printed(tmp_path: Path, predicted: Callable[..., list[
     assert predicted("strings", written(tmp_path, [["ä", "b"]])) == ["y[0]: ä b"]
 
 
-def test_model_of_several_inputs_takes_a_whole_request(tmp_path: Path, predicted: Callable[..., list[str]]) -> None:
-    inputs = [{"name": name, "datatype": "FP32", "shape": [1, 2], "data": [1, 2]} for name in ("a", "b")]
+def test_archive_is_sent(tmp_path: Path, predicted: Callable[..., list[str]]) -> None:
+    np.savez(tmp_path / "rows.npz", a=np.array([[1, 2]]), b=np.array([[1, 2]]))
 
-    assert predicted("summed", written(tmp_path, {"inputs": inputs})) == ["sum[0]: 2.0 4.0", "difference[0]: 0.0 0.0"]
-    with pytest.raises(ClientError, match=r"The model has 2 inputs \(a, b\)"):
+    assert predicted("summed", tmp_path / "rows.npz") == ["sum[0]: 2.0 4.0", "difference[0]: 0.0 0.0"]
+
+
+def test_table_is_sent(tmp_path: Path, predicted: Callable[..., list[str]]) -> None:
+    parquet.write_table(pa.table({name: [0, 10] for name in "abcd"}), tmp_path / "rows.parquet")
+
+    assert predicted("affine", tmp_path / "rows.parquet", top=1) == ["y[0]: red 0.0000", "y[1]: blue 26.0000"]
+
+
+def test_model_of_several_inputs_takes_named_values(tmp_path: Path, predicted: Callable[..., list[str]]) -> None:
+    assert predicted("summed", written(tmp_path, {"a": [1, 2], "b": [1, 2]})) == ["sum[0]: 2.0 4.0", "difference[0]: 0.0 0.0"]
+    with pytest.raises(ClientError, match=r"model 'summed' takes 2 inputs\. Send objects with 'a', 'b'"):
         predicted("summed", written(tmp_path, [1, 2]))
 
 
@@ -122,17 +139,17 @@ def test_picture_is_resized_to_the_input(tmp_path: Path, predicted: Callable[...
 @pytest.mark.parametrize(
     ("name", "content", "model", "message"),
     [
-        pytest.param("a.json", b"{", "affine", "a.json is not valid JSON", id="broken JSON"),
-        pytest.param("a.json", b"\xff", "affine", "a.json is not valid JSON", id="JSON that is no UTF-8"),
-        pytest.param("a.json", b"[[1, 2], [3]]", "affine", "rows of different lengths", id="ragged rows"),
-        pytest.param("a.json", b'["a", "b"]', "affine", "does not hold numbers", id="text for numbers"),
+        pytest.param("a.json", b"{", "affine", "answered 400: The body is not valid JSON", id="broken JSON"),
+        pytest.param("a.json", b"\xff", "affine", "answered 400: The body is not valid JSON", id="JSON that is no UTF-8"),
+        pytest.param("a.json", b"[[1, 2], [3]]", "affine", r"answered 400: rows\[1\] has 1 entries", id="ragged rows"),
+        pytest.param("a.json", b'["a", "b"]', "affine", r"rows\[0\] is \"a\"; FP32 takes numbers", id="text for numbers"),
         pytest.param("a.json", b"[1, 2]", "affine", r"answered 400: .*has shape \[1, 2\]; expected \[-1, 4\]", id="wrong shape"),
         pytest.param("a.json", b"[1, 2, 3, 4]", "unknown", "answered 404: Model 'unknown' is not known", id="unknown model"),
         pytest.param("a.json", b"[1, 2, 3, 4]", "broken", "answered 503: Model 'broken' is not ready", id="broken model"),
         pytest.param("a.json", b"[99]", "lookup", "answered 500: Model 'lookup' version 1 failed to run", id="failed run"),
-        pytest.param("a.npy", b"rubbish", "affine", "a.npy is not a readable .npy file", id="broken npy"),
-        pytest.param("a.npy", b"", "affine", "a.npy is not a readable .npy file", id="empty npy"),
-        pytest.param("a.png", b"rubbish", "picture", "a.png is not a readable picture", id="broken picture"),
+        pytest.param("a.npy", b"rubbish", "affine", "is no readable .npy file", id="broken npy"),
+        pytest.param("a.npy", b"", "affine", "is no readable .npy file", id="empty npy"),
+        pytest.param("a.png", b"rubbish", "picture", "The body is no PNG and no JPEG", id="broken picture"),
         pytest.param("a.png", b"", "affine", "which is no picture", id="picture for a model of rows"),
         pytest.param("a.txt", b"1", "affine", "is of no known type", id="unknown type"),
     ],
@@ -158,7 +175,7 @@ def test_server_that_is_not_there_is_named(url: str, tmp_path: Path) -> None:
 class Stranger(http.server.BaseHTTPRequestHandler):
     """Answers everything with a page."""
 
-    def do_GET(self) -> None:
+    def do_POST(self) -> None:
         """Answer."""
         self.send_response(200)
         self.end_headers()
@@ -179,8 +196,13 @@ def stranger() -> Iterator[str]:
         thread.join()
 
 
+def test_file_that_cannot_be_read_is_named(tmp_path: Path, predicted: Callable[..., list[str]]) -> None:
+    with pytest.raises(ClientError, match=r"Cannot read .*gone\.json"):
+        predicted("affine", tmp_path / "gone.json")
+
+
 def test_server_that_is_something_else_is_named(stranger: str, tmp_path: Path) -> None:
-    with pytest.raises(ClientError, match="does not speak the Open Inference Protocol"):
+    with pytest.raises(ClientError, match="gives no predictions"):
         list(predict(stranger, "affine", written(tmp_path, [1]), top=1))
 
 

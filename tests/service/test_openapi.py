@@ -9,7 +9,7 @@ from service.app import create_app
 from service.settings import Settings
 
 METHODS = {"get", "post", "put", "delete"}
-UNDESCRIBED = {"/schema/openapi.json", "/v2/models", "/docs", "/docs/{part:str}"}
+UNDESCRIBED = {"/v1/models", "/models", "/schema/openapi.json", "/v2/models", "/docs", "/docs/{part:str}"}
 ALIAS = "/schema/openapi.json"  # where Litestar applications usually have it
 
 
@@ -69,7 +69,7 @@ def test_every_parameter_of_a_path_is_described(document: dict[str, Any]) -> Non
 
 
 def test_every_route_of_the_application_is_described(document: dict[str, Any], tmp_path: Path) -> None:
-    """The mount below /v2/models is described by the paths in it."""
+    """The mounts below /v2/models, /v1/models and /models are described by the paths in them."""
     app = create_app(Settings(repository=tmp_path))
     described = {(path, method.upper()) for path, method, _operation in operations(document)}
 
@@ -89,9 +89,30 @@ def test_every_route_of_the_application_is_described(document: dict[str, Any], t
 
 def test_every_described_path_exists(document: dict[str, Any], server: Any) -> None:
     for path, method, _operation in operations(document):
-        url = server.url + path.format(model_name="affine", model_version="1")
+        url = server.url + path.format(model_name="affine", model_version="1", model_label="stable")
 
         assert server.http.request(method, url, json={}).status_code not in {404, 405}, path
+
+
+def test_calls_of_tensorflow_serving_and_of_people_are_described(document: dict[str, Any]) -> None:
+    ways = ("", "/versions/{model_version}", "/labels/{model_label}")
+    calls = ("", "/metadata", ":predict", ":classify", ":regress")
+
+    assert {path for path in document["paths"] if path.startswith(("/v1/models", "/models"))} == {
+        "/v1/models",
+        *(f"/v1/models/{{model_name}}{way}{call}" for way in ways for call in calls),
+        *(f"/models/{{model_name}}{way}/predict" for way in ways),
+    }
+
+
+@pytest.mark.parametrize("path", ["/v1/models/{model_name}:predict", "/models/{model_name}/predict"])
+def test_example_rows_are_accepted(path: str, document: dict[str, Any], server: Any) -> None:
+    examples = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["examples"]
+
+    assert {"affine", "summed", "strings", "picture"} <= examples.keys()
+    for name, example in examples.items():
+        answer = server.http.post(server.url + path.format(model_name=name), json=example["value"])
+        assert answer.status_code == 200, (name, answer.text)
 
 
 def test_examples_are_accepted(document: dict[str, Any], server: Any) -> None:

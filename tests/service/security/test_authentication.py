@@ -89,6 +89,10 @@ def test_probe_needs_no_key(guarded: Guarded, method: str, path: str) -> None:
     [
         ("POST", "/v2/models/affine/infer", "app"),
         ("POST", "/v2/models/affine/versions/1/infer", "app"),
+        ("POST", "/v1/models/affine:predict", "app"),
+        ("POST", "/models/affine/predict", "app"),
+        ("GET", "/v1/models/affine", "reader"),
+        ("GET", "/v1/models/affine/metadata", "reader"),
         ("GET", "/v2", "reader"),
         ("GET", "/v2/models/affine", "reader"),
         ("GET", "/v2/models/affine/ready", "reader"),
@@ -100,7 +104,8 @@ def test_probe_needs_no_key(guarded: Guarded, method: str, path: str) -> None:
 )
 def test_call_needs_a_key_of_its_scope(guarded: Guarded, good_request: Any, method: str, path: str, key: str) -> None:
     """No key: 401. Keys of all other scopes: 403, which names the scope. The right key: an answer."""
-    body = {"json": good_request} if path.endswith("infer") else {}
+    bodies = {"infer": good_request, "predict": {"instances": [[1, 2, 3, 4]]}}
+    body = next(({"json": content} for end, content in bodies.items() if path.endswith(end)), {})
     scope = {"app": "infer", "reader": "read", "ops": "manage"}[key]
     others = {"reader", "ops", "fast"} - ({"fast"} if key == "app" else {key})
 

@@ -87,7 +87,7 @@ def external(location: str, *, remove: bool = False) -> Spoil:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        pytest.param(no_graph, "onnxruntime cannot load", id="no ONNX"),
+        pytest.param(no_graph, "is not an ONNX graph", id="no ONNX"),
         pytest.param(wrong_checksum, "SHA-256|size", id="a file that differs from its checksum"),
         pytest.param(half_a_manifest, "manifest", id="half a manifest"),
         pytest.param(other_signature, "declares the inputs", id="a signature that is not the graph's"),

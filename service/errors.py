@@ -317,9 +317,10 @@ class ModelNotReady(Unavailable):
 
     code = "model_not_ready"
 
-    def __init__(self, name: str, state: str, reason: str) -> None:
+    def __init__(self, name: str, state: str, reason: str, *, version: str = "") -> None:
         because = f": {reason.rstrip('.')}" if reason else ""
-        super().__init__(f"Model '{name}' is not ready, its state is {state}{because}.")
+        which = f"'{name}' version {version}" if version else f"'{name}'"
+        super().__init__(f"Model {which} is not ready, its state is {state}{because}.")
 
 
 class QueueFull(Unavailable):

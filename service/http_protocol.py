@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from service.http_connections import MIN_RATE, Connections
 from service.http_exchange import Exchange
+from service.request_context import made_request_id
 
 _REMEMBERED_URL: Final = 256  # bytes up to which the parts of an address are kept for the next request
 MAX_HEAD_SIZE: Final = 64 * 1024  # bytes of request line and headers
@@ -237,8 +238,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
         """Answer without the application, and close."""
-        content = json.dumps({"error": message, "code": status.phrase.lower().replace(" ", "_")}).encode()
+        request_id = made_request_id()
+        code = status.phrase.lower().replace(" ", "_")
+        content = json.dumps({"error": message, "code": code, "request_id": request_id}).encode()
         head = [f"HTTP/1.1 {status.value} {status.phrase}", "content-type: application/json", f"content-length: {len(content)}"]
+        head.append(f"x-request-id: {request_id}")
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             head.append("retry-after: 1")
         self.transport.write("\r\n".join([*head, "connection: close", "", ""]).encode() + content)

@@ -86,7 +86,7 @@ class Registry:
         if number not in model.serving:
             status = model.statuses.get(str(number))
             if status is not None and status.state is State.LOADING:
-                raise ModelNotReady(f"{name}' version '{number}", status.state, status.reason)
+                raise ModelNotReady(name, status.state, status.reason, version=status.version)
             raise VersionNotFound(name, version, model.serving)
         return model.serving[number]
 

@@ -155,7 +155,7 @@ MAY_IMPORT = {
     "service.process": ("service.observability.shared_values", "service.stopping"),
     "service.http_connections": ("service.process",),
     "service.http_exchange": ("service.request_context",),
-    "service.http_protocol": ("service.http_connections", "service.http_exchange"),
+    "service.http_protocol": ("service.http_connections", "service.http_exchange", "service.request_context"),
     "service.http_server": ("service.http_connections", "service.http_protocol", "service.process"),
     "service.workers": ("service.observability", "service.process", "service.settings"),
     "service.watching": ("service.lifecycle",),

@@ -13,7 +13,7 @@ from service.grpc.calls import unary
 from service.grpc.messages import Message
 from service.observability.statistics import Statistics
 from service.process import ModelChanges
-from service.protocols import open_inference
+from service.protocols.metadata import model_metadata, server_metadata
 from service.protocols.model_configuration import load_override, model_configuration
 from service.registry import Registry, State
 
@@ -57,11 +57,11 @@ class Management:
         return _ModelReady(ready=True)
 
     async def _server_metadata(self, _request: Message) -> Message:
-        return _ServerMetadata(**open_inference.server_metadata(__version__))
+        return _ServerMetadata(**server_metadata(__version__))
 
     async def _model_metadata(self, request: Message) -> Message:
         model = self._registry.get(request.name, request.version or None)
-        metadata = open_inference.model_metadata(model.name, self._registry.versions(model.name), model.signature)
+        metadata = model_metadata(model.name, self._registry.versions(model.name), model.signature)
         response = _ModelMetadata(name=metadata.name, versions=metadata.versions, platform=metadata.platform)
         for tensors, described in ((response.inputs, metadata.inputs), (response.outputs, metadata.outputs)):
             for tensor in described:

@@ -1,10 +1,9 @@
-"""Open Inference Protocol V2 over REST: requests into tensors, answers and metadata into bytes.
+"""Open Inference Protocol V2 over REST: requests into tensors, answers into bytes.
 
 Rules: github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md, and Triton's
 docs/protocol/extension_binary_data.md for tensors in binary form.
 """
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any, Final
 
@@ -28,45 +27,15 @@ from service.protocols.parameters import (
     request_options,
 )
 from service.repository.datatypes import DATATYPES, Datatype, to_numpy
-from service.repository.signature import Signature, TensorSpec
+from service.repository.signature import Signature
 
 Array = np.ndarray[Any, Any]
 
-PLATFORM: Final = "onnx_onnxv1"
 _WRITE: Final = orjson.OPT_SERIALIZE_NUMPY
 _DATATYPES: Final[dict[str, Datatype]] = {datatype: datatype for datatype in DATATYPES}
 _MAX_RANK: Final = 32
 _MAX_SIZE: Final = 2**63 - 1
 _RAW: Final = RequestOptions(binary_outputs=True)
-# What of the protocol's extensions is there in full.
-EXTENSIONS: Final = (
-    "binary_tensor_data",
-    "classification",
-    "model_configuration",
-    "model_repository",
-    "parameters",
-    "schedule_policy",
-    "statistics",
-)
-
-
-class TensorMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An input or output as clients see it; `parameters` says what the numbers mean."""
-
-    name: str
-    datatype: Datatype
-    shape: tuple[int, ...]
-    parameters: dict[str, Any] = {}
-
-
-class Metadata(msgspec.Struct, frozen=True):
-    """Model metadata as the protocol has it."""
-
-    name: str
-    versions: tuple[str, ...]
-    platform: str
-    inputs: tuple[TensorMetadata, ...]
-    outputs: tuple[TensorMetadata, ...]
 
 
 class RequestedOutput(msgspec.Struct, frozen=True):
@@ -180,22 +149,6 @@ def encode(answer: Answer, *, model: str, version: int, request: InferRequest) -
     return EncodedAnswer([head, *blobs], len(head) if blobs else None)
 
 
-def model_metadata(name: str, versions: Sequence[int], signature: Signature) -> Metadata:
-    """Return the model metadata; what a tensor means (labels, feature names, unit) stands in its `parameters`."""
-    return Metadata(
-        name=name,
-        versions=tuple(str(version) for version in versions),
-        platform=PLATFORM,
-        inputs=tuple(_tensor_metadata(spec) for spec in signature.inputs),
-        outputs=tuple(_tensor_metadata(spec) for spec in signature.outputs),
-    )
-
-
-def server_metadata(version: str) -> dict[str, Any]:
-    """Return the server metadata object; only extensions that are there in full are listed."""
-    return {"name": "axon", "version": version, "extensions": list(EXTENSIONS)}
-
-
 class _Blobs:
     """The binary tensors behind the JSON, one after another; None if the body is said to be JSON alone."""
 
@@ -307,18 +260,6 @@ def _parameters(value: object, where: str) -> Parameters:
         if len(parameters) == len(value):
             return parameters
     raise MalformedBody(f"The parameters of {where} must be an object of strings, numbers and booleans.")
-
-
-def _tensor_metadata(spec: TensorSpec) -> TensorMetadata:
-    meaning = {
-        "labels": spec.labels,
-        "features": spec.features,
-        "unit": spec.unit,
-        "value_range": spec.value_range,
-        "missing": spec.missing,
-    }
-    known = {key: value for key, value in meaning.items() if value}
-    return TensorMetadata(name=spec.name, datatype=spec.datatype, shape=spec.shape, parameters=known)
 
 
 def _data(array: Array) -> Array | list[Any]:

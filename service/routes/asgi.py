@@ -146,7 +146,13 @@ class WithRequestContext:
         if scope["type"] != ScopeType.HTTP:
             await self._application(scope, receive, send)
             return
-        context = begin(header(scope, b"x-request-id"), header(scope, b"traceparent"))
+        request_id = traceparent = None
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                request_id = value.decode("latin-1")
+            elif name == b"traceparent":
+                traceparent = value.decode("latin-1")
+        context = begin(request_id, traceparent)
         added = [(b"x-request-id", context.request_id.encode())]
         if context.traceparent is not None:
             added.append((b"traceparent", context.traceparent.encode()))

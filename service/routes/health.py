@@ -6,7 +6,7 @@ from litestar import HttpMethod, Response, get, route
 from litestar.handlers import HTTPRouteHandler
 
 from service import __version__
-from service.protocols import open_inference
+from service.protocols.metadata import server_metadata
 from service.registry import Registry
 
 LIVE_PATH = "/v2/health/live"
@@ -29,6 +29,6 @@ def handlers(registry: Registry) -> list[HTTPRouteHandler]:
 
     @get(SERVER_PATH, sync_to_thread=False)
     def server() -> dict[str, Any]:
-        return open_inference.server_metadata(__version__)
+        return server_metadata(__version__)
 
     return [live, ready, server]

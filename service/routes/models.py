@@ -14,7 +14,7 @@ from litestar.types import HTTPScope, Receive, Send
 
 from service.errors import MethodNotAllowed, NotFound
 from service.observability.statistics import Statistics
-from service.protocols import open_inference
+from service.protocols.metadata import model_metadata
 from service.protocols.model_configuration import model_configuration
 from service.registry import Registry
 from service.routes.asgi import respond
@@ -65,7 +65,7 @@ class ModelRoutes:
 
     async def _metadata(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
         model = self._registry.get(name, version)
-        metadata = open_inference.model_metadata(model.name, self._registry.versions(model.name), model.signature)
+        metadata = model_metadata(model.name, self._registry.versions(model.name), model.signature)
         await respond(send, msgspec.json.encode(metadata))
 
     async def _ready(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:

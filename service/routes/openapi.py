@@ -24,7 +24,7 @@ def handlers(registry: Registry, *, complete: Callable[[dict[str, Any]], dict[st
 
     @get(PATHS, sync_to_thread=False)
     def openapi() -> dict[str, Any]:
-        described = document(registry.served())
+        described = _grouped(document(registry.served()))
         return described if complete is None else complete(described)
 
     return [openapi]
@@ -69,6 +69,16 @@ def document(served: list[ServedModel]) -> dict[str, Any]:
         },
         "components": {"schemas": _SCHEMAS | openapi_v1.SCHEMAS},
     }
+
+
+def _grouped(described: dict[str, Any]) -> dict[str, Any]:
+    """Put each operation under a heading, for people who read the document."""
+    for path, item in described["paths"].items():
+        heading = next(heading for start, heading in _HEADINGS.items() if path.startswith(start))
+        for operation in item.values():
+            if isinstance(operation, dict):
+                operation["tags"] = ["Inference" if path.endswith("/infer") else heading]
+    return described
 
 
 def _operation(summary: str, schema: dict[str, Any], errors: tuple[int, ...] = ()) -> dict[str, Any]:
@@ -150,6 +160,15 @@ def _object(required: tuple[str, ...], **properties: dict[str, Any]) -> dict[str
     return {"type": "object", "properties": properties, "required": list(required)}
 
 
+# The first that a path begins with.
+_HEADINGS: Final = {
+    "/v2/models": "Models",
+    "/v2/repository": "Repository",
+    "/v2": "Server",
+    "/v1": "TensorFlow Serving",
+    "/models": "Inference",
+    "/": "Server",
+}
 _STRING: Final = {"type": "string"}
 _STRINGS: Final = {"type": "array", "items": _STRING}
 _SHAPE: Final = {"type": "array", "items": {"type": "integer"}, "description": "Sizes, the batch axis first; -1 is any size."}

@@ -111,3 +111,16 @@ def test_configuration_that_would_take_the_server_down_is_refused(tmp_path: Path
 
     with pytest.raises(ConfigurationError, match=named):
         ModelConfiguration.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"rubbish\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /v2 HTTP/1.1\r\nContent-Length: x\r\n\r\n"]
+)
+def test_what_is_no_http_gets_an_error_like_any_other(connect: Callable[[], socket.socket], content: bytes) -> None:
+    with closing(connect()) as connection:
+        connection.sendall(content)
+        head, _, body = received(connection).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 400 Bad Request")
+    assert json.loads(body)["code"] == "bad_request"
+    assert f"x-request-id: {json.loads(body)['request_id']}".encode() in head

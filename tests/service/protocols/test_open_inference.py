@@ -2,7 +2,6 @@ import json
 import re
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,8 +16,6 @@ from service.protocols.open_inference import (
     decode,
     decode_raw,
     encode,
-    model_metadata,
-    server_metadata,
 )
 from service.protocols.parameters import OutputOptions, RequestOptions
 from service.repository.datatypes import DATATYPES, Datatype, to_numpy
@@ -201,44 +198,6 @@ def test_floats_survive_the_way_there_and_back(values: list[float]) -> None:
     read = decoded(inputs=[output]).inputs["y"]
 
     np.testing.assert_array_equal(read, array, strict=True)
-
-
-def test_metadata_says_what_the_tensors_mean() -> None:
-    signature = Signature(
-        inputs=(TensorSpec("x", "FP32", (-1, 2), features=("age", "height"), value_range=(0.0, 16.0)),),
-        outputs=(TensorSpec("y", "FP32", (-1, 2), labels=("no", "yes"), unit="m"),),
-    )
-
-    metadata = json.loads(msgspec.json.encode(model_metadata("m", [1, 3], signature)))
-
-    assert metadata == {
-        "name": "m",
-        "versions": ["1", "3"],
-        "platform": "onnx_onnxv1",
-        "inputs": [
-            {
-                "name": "x",
-                "datatype": "FP32",
-                "shape": [-1, 2],
-                "parameters": {"features": ["age", "height"], "value_range": [0.0, 16.0]},
-            }
-        ],
-        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2], "parameters": {"labels": ["no", "yes"], "unit": "m"}}],
-    }
-
-
-def test_tensor_without_meaning_has_no_parameters() -> None:
-    metadata = json.loads(msgspec.json.encode(model_metadata("m", [1], Signature((TensorSpec("x", "FP32", ()),), ()))))
-
-    assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": []}]
-
-
-def test_server_lists_its_extensions() -> None:
-    metadata = server_metadata("1.2")
-
-    assert metadata | {"extensions": None} == {"name": "axon", "version": "1.2", "extensions": None}
-    assert "binary_tensor_data" in metadata["extensions"]
-    assert "cuda_shared_memory" not in metadata["extensions"]
 
 
 def mixed(*blobs: bytes, **keys: Any) -> tuple[bytes, int]:

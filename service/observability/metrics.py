@@ -3,6 +3,7 @@
 Labels are `model` and `version` of models that are loaded, never text of a client. Durations are seconds.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -180,33 +181,34 @@ class ModelMetrics:
     """The metrics of one model version, their label values resolved once."""
 
     def __init__(self, metrics: Metrics, name: str, version: str) -> None:
-        self._requests = {outcome: metrics.requests.labels(name, version, outcome) for outcome in _OUTCOMES}
-        self._runs = {reason: metrics.runs.labels(name, version, reason) for reason in _REASONS}
-        self._rows = metrics.rows.labels(name, version)
-        self._padded_rows = metrics.padded_rows.labels(name, version)
-        self._lookups = {found: metrics.cache_lookups.labels(name, version, str(found).lower()) for found in (True, False)}
-        self._request_seconds = metrics.request_seconds.labels(name, version)
-        self._queue_seconds = metrics.queue_seconds.labels(name, version)
-        self._compute_seconds = metrics.compute_seconds.labels(name, version)
-        self._batch_size = metrics.batch_size.labels(name, version)
+        self._requests = {outcome: _increment(metrics.requests.labels(name, version, outcome)) for outcome in _OUTCOMES}
+        self._runs = {reason: _increment(metrics.runs.labels(name, version, reason)) for reason in _REASONS}
+        self._rows = _increment(metrics.rows.labels(name, version))
+        self._padded_rows = _increment(metrics.padded_rows.labels(name, version))
+        lookups = metrics.cache_lookups
+        self._lookups = {found: _increment(lookups.labels(name, version, str(found).lower())) for found in (True, False)}
+        self._request_seconds = _observe(metrics.request_seconds.labels(name, version))
+        self._queue_seconds = _observe(metrics.queue_seconds.labels(name, version))
+        self._compute_seconds = _observe(metrics.compute_seconds.labels(name, version))
+        self._batch_size = _observe(metrics.batch_size.labels(name, version))
         self._watch_pending = partial(metrics.watch_pending, name, version)
 
     def ran(self, run: RunReport, *, reason: str) -> None:
         """Record one run."""
-        self._runs[reason].inc()
-        self._rows.inc(run.rows)
-        self._batch_size.observe(run.rows)
-        self._compute_seconds.observe(run.seconds)
+        self._runs[reason](1)
+        self._rows(run.rows)
+        self._batch_size(run.rows)
+        self._compute_seconds(run.seconds)
         if run.padding:
-            self._padded_rows.inc(run.padding)
+            self._padded_rows(run.padding)
 
     def waited(self, seconds: float) -> None:
         """Record how long an entry waited."""
-        self._queue_seconds.observe(seconds)
+        self._queue_seconds(seconds)
 
     def looked_up(self, *, found: bool, seconds: float) -> None:  # noqa: ARG002 -- of use to other observers
         """Count a look into the response cache."""
-        self._lookups[found].inc()
+        self._lookups[found](1)
 
     def watch_pending(self, rows: Callable[[], int]) -> None:
         """Ask `rows` several times a second and at a scrape."""
@@ -214,5 +216,28 @@ class ModelMetrics:
 
     def answered(self, *, outcome: str, seconds: float) -> None:
         """Record a finished request."""
-        self._requests[outcome].inc()
-        self._request_seconds.observe(seconds)
+        self._requests[outcome](1)
+        self._request_seconds(seconds)
+
+
+# What happens for every request goes to the values directly. prometheus_client checks each amount and looks for an exemplar, and
+# finds the bucket of a histogram by trying one after another: of a small model that took a twentieth of the throughput.
+
+
+def _increment(counter: Counter) -> Callable[[float], None]:
+    """Return what adds to a counter."""
+    increment: Callable[[float], None] = counter._value.inc  # noqa: SLF001
+    return increment
+
+
+def _observe(histogram: Histogram) -> Callable[[float], None]:
+    """Return what adds an amount to a histogram."""
+    bounds = list(histogram._upper_bounds)  # noqa: SLF001
+    increments = [bucket.inc for bucket in histogram._buckets]  # noqa: SLF001
+    add = histogram._sum.inc  # noqa: SLF001
+
+    def observe(amount: float) -> None:
+        increments[bisect_left(bounds, amount)](1)
+        add(amount)
+
+    return observe

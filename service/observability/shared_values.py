@@ -9,7 +9,6 @@ import json
 import mmap
 from collections.abc import Iterator
 from math import isnan, nan
-from threading import Lock
 from typing import Final, NamedTuple
 
 from prometheus_client import values
@@ -129,11 +128,9 @@ def keep_values_in(segment: Segment) -> None:
             self._numbers, self._index = (memoryview(bytearray(8)).cast("d"), 0) if index is None else (segment.numbers, index)
             if kind == _GAUGE:
                 self._numbers[self._index] = 0.0
-            self._lock = Lock()
 
         def inc(self, amount: float) -> None:
-            with self._lock:
-                self._numbers[self._index] += amount
+            self._numbers[self._index] += amount  # without a lock: what happens is reported on the event loop
 
         def set(self, value: float, timestamp: float | None = None) -> None:  # noqa: ARG002 -- for a mode that is not used
             self._numbers[self._index] = value

@@ -2,8 +2,9 @@
 
     python tests/benchmarks/metrics_overhead.py --rounds 8
 
-Both servers run on one core and wrk on another, one after the other and again. Prints the ratio of each round and the median. With
-`--shared` the metrics are those of a worker, whose values other processes can read.
+Both servers run on one core and wrk on another, one after the other and again. What counts is the CPU time of the server for a
+request, on which other load of the machine has little influence: the throughput of a busy core is one over it. Prints the ratio of
+each round and the median. With `--shared` the metrics are those of a worker, whose values other processes can read.
 """
 
 import argparse
@@ -78,8 +79,16 @@ def serve(repository: Path, mode: str, core: int) -> tuple[subprocess.Popen[str]
     sys.exit("The server did not start.")
 
 
-def throughput(url: str, script: Path, *, core: int, seconds: float, connections: int) -> float:
-    """Return requests a second."""
+def cpu_seconds(process: subprocess.Popen[str]) -> float:
+    """Return the CPU time that a process has had."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rate(server: tuple[subprocess.Popen[str], str], script: Path, *, core: int, seconds: float, connections: int) -> float:
+    """Return requests a second of CPU time."""
+    process, url = server
+    before = cpu_seconds(process)
     command = ["-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", str(script), f"{url}/v2/models/mlp/infer"]
     output = subprocess.run(
         [shutil.which("taskset") or "taskset", "-c", str(core), shutil.which("wrk") or "wrk", *command],
@@ -88,9 +97,9 @@ def throughput(url: str, script: Path, *, core: int, seconds: float, connections
         check=True,
     ).stdout
     assert "Non-2xx" not in output, output
-    match = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    match = re.search(r"(\d+) requests in", output)
     assert match is not None, output
-    return float(match.group(1))
+    return int(match.group(1)) / (cpu_seconds(process) - before)
 
 
 def main() -> None:
@@ -109,14 +118,14 @@ def main() -> None:
         servers = {mode: serve(repository, mode, core=0) for mode in ("off", on)}
         measure = {"core": 1, "seconds": options.seconds, "connections": options.connections}
         try:
-            for _, url in servers.values():
-                throughput(url, script, **measure)
+            for server in servers.values():
+                rate(server, script, **measure)
             ratios = []
             for number in range(options.rounds):
                 order = ("off", on) if number % 2 else (on, "off")
-                rates = {mode: throughput(servers[mode][1], script, **measure) for mode in order}
+                rates = {mode: rate(servers[mode], script, **measure) for mode in order}
                 ratios.append(rates[on] / rates["off"])
-                sys.stdout.write(f"{on} {rates[on]:.0f}/s, off {rates['off']:.0f}/s, ratio {ratios[-1]:.3f}\n")
+                sys.stdout.write(f"{on} {rates[on]:.0f}, off {rates['off']:.0f} requests a CPU second, ratio {ratios[-1]:.3f}\n")
             began = time.perf_counter()
             with urllib.request.urlopen(servers[on][1] + "/metrics") as answer:
                 size = len(answer.read())

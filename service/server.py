@@ -1,5 +1,6 @@
 """Running the application: sockets, processes, an event loop, and an exit status."""
 
+import gc
 import logging
 import math
 import os
@@ -18,6 +19,7 @@ from service.grpc.address import Address, reserved
 from service.http_connections import Limits
 from service.http_server import run
 from service.inference import providers
+from service.inference.memory import keep_memory
 from service.listening import address_of, listening
 from service.offload import THREAD_PREFIX
 from service.process import Process
@@ -42,6 +44,7 @@ def serve(settings: Settings) -> None:
     if settings.shutdown_delay >= max(1, settings.shutdown_timeout):
         raise ConfigurationError("Setting 'shutdown_delay' is part of 'shutdown_timeout': it must be shorter.")
     providers.require_available(settings.provider)
+    keep_memory()
     context = _tls_context(settings)
     with _listeners(settings, scheme="http" if context is None else "https") as listeners, _grpc_address(settings) as grpc_address:
         if grpc_address is not None and grpc_address.shared:
@@ -73,6 +76,7 @@ class _Server:
         """Serve until the process is told to stop, on its own sockets and what it is given."""
         settings = self._settings
         app = create_app(settings, process, grpc_address=self._grpc_address)
+        gc.freeze()  # what is there now stays: to walk through it in each full collection would hold up requests
         limits = Limits(
             header_timeout=settings.header_timeout,
             body_timeout=settings.body_timeout,

@@ -1,0 +1,233 @@
+"""A request and its response between a connection and the application, on a transport that only remembers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from service.http_exchange import Exchange
+from service.request_context import CLIENT_LEFT
+
+LARGE = 1 << 17
+START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]}
+
+
+class Transport(asyncio.Transport):
+    """Remembers what was written, call by call, and whether reading is paused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.paused = False
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Remember a write."""
+        self.writes.append(bytes(data))
+
+    def writelines(self, list_of_data: Any) -> None:
+        """Remember what is written at once."""
+        self.writes.append(b"".join(list_of_data))
+
+    def pause_reading(self) -> None:
+        """Stop."""
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        self.paused = False
+
+    def is_closing(self) -> bool:
+        """Say whether it is closed."""
+        return self.closed
+
+    def close(self) -> None:
+        """Close."""
+        self.closed = True
+
+
+@pytest.fixture
+def transport() -> Transport:
+    """Make a transport without a network."""
+    return Transport()
+
+
+@pytest.fixture
+def begun(transport: Transport) -> Callable[..., Exchange]:
+    """Return a function that begins an exchange on the running loop."""
+
+    def begin(method: str = "POST", *, keep_alive: bool = True, expect_100_continue: bool = False) -> Exchange:
+        return Exchange(
+            asyncio.get_running_loop(),
+            scope={"type": "http", "method": method},
+            transport=transport,
+            flow=FlowControl(transport),
+            logger=None,
+            access_logger=None,
+            access_log=False,
+            default_headers=[],
+            expect_100_continue=expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=lambda: None,
+        )
+
+    return begin
+
+
+def run(what: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await what()
+
+    asyncio.run(bounded())
+
+
+def test_body_that_comes_in_small_pieces_is_given_whole(begun: Callable[..., Exchange]) -> None:
+    async def check() -> None:
+        exchange = begun()
+        given = asyncio.create_task(exchange.receive())
+        for piece in (b"ab", b"cd", b"ef"):
+            await asyncio.sleep(0)
+            exchange.body_came(piece)
+        assert not given.done()
+        exchange.body_ended()
+
+        assert await given == {"type": "http.request", "body": b"abcdef", "more_body": False}
+
+    run(check)
+
+
+def test_large_body_is_given_in_pieces_as_it_comes(begun: Callable[..., Exchange]) -> None:
+    async def check() -> None:
+        exchange = begun()
+        given = asyncio.create_task(exchange.receive())
+        for _ in range(2):
+            await asyncio.sleep(0)
+            exchange.body_came(b"a" * LARGE)
+
+        assert await given == {"type": "http.request", "body": b"a" * 2 * LARGE, "more_body": True}
+
+    run(check)
+
+
+def test_client_waits_while_the_application_does_not_read(begun: Callable[..., Exchange], transport: Transport) -> None:
+    async def check() -> None:
+        exchange = begun()
+        exchange.body_came(b"a" * LARGE)
+        assert transport.paused
+        given = asyncio.create_task(exchange.receive())
+        await asyncio.sleep(0)
+
+        assert not transport.paused
+        exchange.body_ended()
+        await given
+
+    run(check)
+
+
+def test_expectation_is_answered_when_the_application_reads(begun: Callable[..., Exchange], transport: Transport) -> None:
+    async def check() -> None:
+        exchange = begun(expect_100_continue=True)
+        assert transport.writes == []
+        exchange.body_ended()
+        await exchange.receive()
+
+        assert transport.writes == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+
+    run(check)
+
+
+def test_response_leaves_in_one_write(begun: Callable[..., Exchange], transport: Transport) -> None:
+    async def check() -> None:
+        exchange = begun()
+        await exchange.send(START)
+        assert transport.writes == []
+        await exchange.send({"type": "http.response.body", "body": b"body"})
+
+        assert transport.writes == [b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody"]
+        assert exchange.response_complete
+        assert not transport.closed
+
+    run(check)
+
+
+def test_response_of_unknown_length_is_chunked(begun: Callable[..., Exchange], transport: Transport) -> None:
+    async def check() -> None:
+        exchange = begun()
+        await exchange.send({"type": "http.response.start", "status": 200, "headers": []})
+        await exchange.send({"type": "http.response.body", "body": b"one", "more_body": True})
+        await exchange.send({"type": "http.response.body", "body": b"", "more_body": True})
+        await exchange.send({"type": "http.response.body", "body": b"two"})
+
+        head, _, body = b"".join(transport.writes).partition(b"\r\n\r\n")
+        assert head == b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked"
+        assert body == b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"
+
+    run(check)
+
+
+def test_answer_to_head_has_no_body(begun: Callable[..., Exchange], transport: Transport) -> None:
+    async def check() -> None:
+        exchange = begun("HEAD")
+        await exchange.send(START)
+        await exchange.send({"type": "http.response.body", "body": b"body"})
+
+        assert transport.writes == [b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"]
+
+    run(check)
+
+
+@pytest.mark.parametrize("headers", [[], [(b"Connection", b"close")]], ids=["by the client", "by the application too"])
+def test_connection_that_ends_says_so_once(
+    begun: Callable[..., Exchange], transport: Transport, headers: list[tuple[bytes, bytes]]
+) -> None:
+    async def check() -> None:
+        exchange = begun(keep_alive=bool(headers))
+        await exchange.send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0"), *headers]})
+        await exchange.send({"type": "http.response.body", "body": b""})
+
+        assert transport.writes == [b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"]
+        assert transport.closed
+
+    run(check)
+
+
+@pytest.mark.parametrize("body", [b"bod", b"body!"], ids=["shorter", "longer"])
+def test_response_that_is_not_as_long_as_it_says_is_refused(begun: Callable[..., Exchange], body: bytes) -> None:
+    async def check() -> None:
+        exchange = begun()
+        await exchange.send(START)
+        with pytest.raises(RuntimeError, match="Content-Length"):
+            await exchange.send({"type": "http.response.body", "body": body})
+
+    run(check)
+
+
+@pytest.mark.parametrize("header", [(b"x", b"a\r\nset-cookie: b"), (b"x: a\r\ny", b"b")], ids=["value", "name"])
+def test_header_cannot_smuggle_in_another(begun: Callable[..., Exchange], header: tuple[bytes, bytes]) -> None:
+    async def check() -> None:
+        with pytest.raises(RuntimeError, match="must not have"):
+            await begun().send({"type": "http.response.start", "status": 200, "headers": [header]})
+
+    run(check)
+
+
+def test_who_asked_is_called_when_the_client_leaves(begun: Callable[..., Exchange]) -> None:
+    async def check() -> None:
+        exchange = begun()
+        calls: list[str] = []
+        call_when_left = exchange.scope["extensions"][CLIENT_LEFT]
+        call_when_left(lambda: calls.append("taken back"))
+        call_when_left(None)
+        call_when_left(lambda: calls.append("asked"))
+        exchange.left()
+        assert calls == ["asked"]
+        call_when_left(lambda: calls.append("asked afterwards"))
+        await asyncio.sleep(0)
+
+        assert calls == ["asked", "asked afterwards"]
+        assert await exchange.receive() == {"type": "http.disconnect"}
+
+    run(check)

@@ -17,7 +17,11 @@ def test_titanic_is_within_one_percent_of_gradient_boosting() -> None:
     script = ROOT / "tests" / "benchmarks" / "training" / "mixed_tables.py"
 
     done = subprocess.run(
-        [sys.executable, str(script), "titanic"], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        [sys.executable, str(script), "titanic"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -62,8 +62,9 @@ def _read(spec: TrainingSpec, display: Display) -> Data:
     """Read, divide and prepare the rows; refuse thresholds that cannot be measured on them."""
     dataset = load_dataset(spec.dataset, spec.outputs)
     splits = split(dataset, spec.dataset.split, seed=spec.seed)
-    for wanted, goal in zip(spec.goals.values(), dataset.goals, strict=True):
-        require_measurable(wanted.acceptance, goal.task, len(goal.labels))
+    for (name, wanted), goal in zip(spec.goals.items(), dataset.goals, strict=True):
+        key = f"outputs.{name}.acceptance" if name else "acceptance"
+        require_measurable(wanted.acceptance, goal.task, len(goal.labels), key=key)
     display.step(f"Dataset {dataset.name}: " + ", ".join(f"{rows} {name}" for name, rows in splits.sizes.items()) + " rows")
     prepared = prepare(spec, dataset, splits)
     for remark in prepared.remarks:

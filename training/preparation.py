@@ -65,16 +65,16 @@ def _assembled(
     if dataset.goals[0].task == "reconstruction":
         output, splits = _reconstruction(outputs[0], inputs, splits)
         outputs = (output,)
-    _require_distinct(raw, outputs)
+    _require_distinct((*raw, *inputs), outputs)
     return Prepared(splits=splits, network=Signature(inputs, outputs), served=Signature(raw, outputs), features=features)
 
 
 def _require_distinct(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
-    """Raise FeatureError for an output that is called as an input: a graph has one name space."""
-    taken = {tensor.name for tensor in outputs}
-    for tensor in inputs:
+    """Raise FeatureError for an output that is called as an input, a column's or the network's: a graph has one name space."""
+    taken = {tensor.name for tensor in inputs}
+    for tensor in outputs:
         if tensor.name in taken:
-            raise FeatureError(tensor.name, f"is called as the output [outputs.{tensor.name}]. Rename the output.")
+            raise FeatureError(tensor.name, "has the name of an output and of an input of the network. Rename one of them.")
 
 
 def _reconstruction(output: TensorSpec, inputs: tuple[TensorSpec, ...], splits: Splits) -> tuple[TensorSpec, Splits]:

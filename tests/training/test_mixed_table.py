@@ -18,10 +18,10 @@ def test_titanic_is_within_one_percent_of_gradient_boosting() -> None:
 
     done = subprocess.run(
         [sys.executable, str(script), "titanic"],
-        check=False,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

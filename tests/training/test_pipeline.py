@@ -239,10 +239,10 @@ def test_version_worse_than_the_published_one_is_refused(people: Path, tmp_path:
 @pytest.mark.parametrize(
     ("dataset", "changes", "error", "message"),
     [
-        ({"source": CsvSource("/absent.csv")}, {}, DatasetError, "/absent.csv cannot be read"),
+        ({"source": CsvSource("/absent.csv")}, {}, DatasetError, "/absent.csv does not exist"),
         ({"target": "sold"}, {}, DatasetError, "people has no column 'sold'"),
         ({"split": ColumnSplit(column="city", train="Oslo", test="Rome", validation="Paris")}, {}, DatasetError, "holds ''"),
-        ({}, {"features": {"city": NumericSpec()}}, FeatureError, "Column 'city' holds BYTES values such as '"),
+        ({}, {"features": {"city": NumericSpec()}}, FeatureError, "Column 'city' holds text such as '"),
         ({}, {"features": {"town": NumericSpec()}}, FeatureError, "has a section .features.town."),
         ({}, {"acceptance": Acceptance(rmse=1.0)}, DatasetError, "acceptance.rmse cannot be checked"),
         ({}, {"loss": "mse", "class_weights": {"no": 1.0}}, TrainingError, "class_weights and the dataset differ in 'yes'"),

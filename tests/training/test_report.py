@@ -17,6 +17,7 @@ pytest.importorskip("matplotlib", reason="needs the train extra")
 
 from training.report import Answer, Layer, ReportFacts, describe_layers, write_report
 from training.report.drawing import draw
+from training.report.figures import as_svg, figure, in_our_style
 from training.report.stages import boxes, ranks
 
 LABELS = ("red", "green & <b>blue</b>", "grey")
@@ -291,3 +292,15 @@ def test_keras_layers_are_described() -> None:
         "flat": ("Flatten", "", "36", 0, ("add",)),
         "out": ("Dense", "2, softmax", "2", 74, ("flat",)),
     }
+
+
+def test_shortened_plot_keeps_every_tick_and_refers_to_nothing_that_is_gone() -> None:
+    with in_our_style():
+        drawn, (panel,) = figure(1)
+        panel.plot([0, 1], [0.125, 0.375])
+        panel.set_yticks([0.125, 0.25, 0.375])
+        text = as_svg(drawn)
+
+    assert [tick for tick in ("0.125", "0.250", "0.375") if f">{tick}</text>" in text] == ["0.125", "0.250", "0.375"]
+    assert set(re.findall(r'(?:url\(|href=")#([\w-]+)', text)) <= set(re.findall(r'id="([^"]*)"', text))
+    assert len(text) < 10_000

@@ -171,8 +171,9 @@ def test_an_output_can_steer_the_fit(table: Path, tmp_path: Path) -> None:
         ("weight = 0.5", "weight = 0", "outputs.grams.weight = 0 is not valid."),
         ("weight = 0.5", "wieght = 0.5", "unknown key 'outputs.grams.wieght'. Did you mean 'weight'?"),
         ("[outputs.kind]", '[outputs."my kind"]', "outputs"),
+        ("[outputs.kind]", "[outputs.val]", "'val' names what is measured on the validation rows"),
     ],
-    ids=["loss twice", "target twice", "task twice", "dropped", "no target", "activation", "no weight", "typo", "name"],
+    ids=["loss twice", "target twice", "task twice", "dropped", "no target", "activation", "no weight", "typo", "name", "val"],
 )  # fmt: skip
 def test_contradicting_outputs_are_refused_before_anything_is_read(
     table: Path, tmp_path: Path, old: str, new: str, message: str
@@ -186,11 +187,13 @@ def test_contradicting_outputs_are_refused_before_anything_is_read(
 @pytest.mark.parametrize(
     ("old", "new", "error", "message"),
     [
-        ("[outputs.grams]", "[outputs.length]", FeatureError, "is called as the output [outputs.length]. Rename the output"),
+        ("[outputs.grams]", "[outputs.length]", FeatureError, "has the name of an output and of an input"),
         ('"mae"', '"kl_divergence"\nactivation = "softmax"', FitRefused, "loss = 'kl_divergence' does not fit a dataset whose"),
+        ("[outputs.grams]", "[outputs.dense]", FeatureError, "Column 'dense' has the name of an output and of an input"),
+        ("rmse = 150", "accuracy = 0.5", TrainingError, "outputs.grams.acceptance.accuracy cannot be checked"),
         ('target = "mass"', 'target = "weight"', TrainingError, "has no column 'weight'"),
     ],
-    ids=["named as an input", "loss of labels for numbers", "wrong column"],
+    ids=["named as an input", "loss of labels for numbers", "named as the network's", "other task's metric", "wrong column"],
 )
 def test_outputs_that_do_not_fit_the_data_are_refused_before_the_fit(
     table: Path, tmp_path: Path, old: str, new: str, error: type[Exception], message: str

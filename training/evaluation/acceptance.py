@@ -67,13 +67,13 @@ class Verdict(Struct, frozen=True, kw_only=True):
         return facts | ({"note": self.note} if self.note else {})
 
 
-def require_measurable(acceptance: Acceptance, task: Task, labels: int) -> None:
-    """Raise DatasetError, before anything is trained, if a threshold is for a metric that this task does not have."""
+def require_measurable(acceptance: Acceptance, task: Task, labels: int, *, key: str = "acceptance") -> None:
+    """Raise DatasetError, before anything is trained, if a threshold below `key` is for a metric that this task does not have."""
     measured = _metrics_of(task, labels)
     if unknown := [name for name in acceptance.thresholds if name not in measured]:
         what = f"classification with {labels} labels" if task == "classification" else task
         raise DatasetError(
-            f"acceptance.{unknown[0]} cannot be checked: {METRICS[unknown[0]].title} is not measured for {what}. "
+            f"{key}.{unknown[0]} cannot be checked: {METRICS[unknown[0]].title} is not measured for {what}. "
             f"Expected one of {', '.join(measured)}."
         )
 

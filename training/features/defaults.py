@@ -1,6 +1,8 @@
 """What becomes of a column that the spec does not name, and what its owner should be told of that."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -27,8 +29,8 @@ def default_spec(column: TensorSpec, values: Array) -> FeatureSpec:
         return NumericSpec() if values.ndim == 2 and values.dtype.kind == "f" else RawSpec()  # noqa: PLR2004 -- a table
     if values.dtype.kind not in "OSU":
         return NumericSpec()
-    present = [str(value) for value in values if value]
-    if present and all(_DATE.match(value) for value in present):
+    present = Counter(str(value) for value in values if value)
+    if present and all(map(_DATE.match, present)):
         timed = any(len(value) > len("2013-01-31") for value in present)
         return DateSpec(parts=(*_DAYS, "hour") if timed else _DAYS)
     _require_one_kind(column, present)
@@ -51,17 +53,18 @@ def remark(column: TensorSpec, spec: FeatureSpec, values: Array) -> str:
     return ""
 
 
-def without_number(values: list[str]) -> list[str]:
+def without_number(values: Iterable[str]) -> list[str]:
     """Return the texts that are no numbers."""
     return [value for value in values if not _is_number(value)]
 
 
-def _require_one_kind(column: TensorSpec, present: list[str]) -> None:
+def _require_one_kind(column: TensorSpec, present: Counter[str]) -> None:
     words = without_number(present)
-    if words and len(words) < (1 - _MOSTLY) * len(present):
+    rows = sum(present[word] for word in words)
+    if 0 < rows < (1 - _MOSTLY) * present.total():
         raise FeatureError(
             column.name,
-            f"holds numbers, but {len(words)} of {len(present)} training rows have something else, such as '{words[0]}'. Correct "
+            f"holds numbers, but {rows} of {present.total()} training rows have something else, such as '{words[0]}'. Correct "
             "it, name it in dataset.source.missing if it stands for no value, or declare "
             f"[features.{column.name}] as kind = 'categorical' if all of them are words.",
         )

@@ -52,8 +52,9 @@ def fit(
 def _run(loop: Loop, saver: Saver, logs: Logs, display: Display, stop: StopCheck) -> History:
     """Resume, run to the end, and leave a checkpoint in any case but a crash."""
     checkpoint, started = saver.read(), time.perf_counter()
-    resumed = None
+    resumed, finished = None, False
     if checkpoint is not None:
+        finished = checkpoint.progress.finished  # now: the loop goes on with this very object
         loop.go_on_from(checkpoint)
         resumed = len(loop.progress.epochs)
         display.step(f"Resuming after {resumed} whole epochs from {saver.directory}")
@@ -71,6 +72,6 @@ def _run(loop: Loop, saver: Saver, logs: Logs, display: Display, stop: StopCheck
         saver.save(loop.checkpoint())
         stopped.add_note(f"The fit is kept in {saver.directory}; run the same command again to go on from there.")
         raise
-    if checkpoint is None or not checkpoint.progress.finished:
+    if not finished:
         saver.save(loop.checkpoint())
     return loop.history(resumed_from=resumed, seconds=time.perf_counter() - started)

@@ -20,6 +20,7 @@ FIRST: Final = "#2a6fbb"
 SECOND: Final = "#d9730d"
 _VARIABLES: Final = {INK: "--ink", SOFT: "--soft", LINE: "--line", FIRST: "--accent", SECOND: "--second"}
 
+_PRECISE: Final = re.compile(r"\d+\.\d{2,}")
 _SETTINGS: Final[Any] = {  # Any: the keys are too many to spell as a type
     "svg.fonttype": "none",
     "svg.hashsalt": "axon",
@@ -72,13 +73,17 @@ def as_svg(drawn: Figure) -> str:
     return _shorter(text)
 
 
+def _rounded(found: re.Match[str]) -> str:
+    return f"{float(found[0]):.1f}".removesuffix(".0")
+
+
 def _shorter(svg: str) -> str:
-    """Leave out what changes nothing on the page: two thirds of what matplotlib writes."""
+    """Leave out what changes nothing on the page: half of what matplotlib writes."""
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)  # the page's is used
     svg = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", svg)
-    svg = re.sub(r"\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), svg)
-    referred = set(re.findall(r"#([\w.-]+)", svg))
+    svg = re.sub(r' (?:d|x|y|width|height|transform)="[^"]*"', lambda found: _PRECISE.sub(_rounded, found[0]), svg)
+    referred = set(re.findall(r'(?:url\(|href=")#([\w.-]+)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in referred else "", svg)
     svg = re.sub(r"\s*\n\s*", " ", svg).replace("<g/>", "")
     return re.sub(r"> <", "><", svg).strip()

@@ -85,6 +85,8 @@ class TrainingSpec(FitSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.dataset.task != "classification" or any(goal.task == "reconstruction" for goal in self.outputs.values()):
             raise ValueError("a task is given beside [outputs]; expected it in each of them: classification or regression")
         for name, goal in self.outputs.items():
+            if name.startswith("val_") or name == "val":
+                raise ValueError(f"outputs.{name}: 'val' names what is measured on the validation rows; expected another name")
             if not goal.targets:
                 raise ValueError(f"key 'outputs.{name}.target' is missing; expected the name of the column to predict")
             if both := sorted(set(self.dataset.drop) & set(goal.targets)):

@@ -119,4 +119,5 @@ def compare(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if all(compare(chosen) for chosen in sys.argv[1:] or ["titanic", "churn"]) else 1)
+    within = [compare(chosen) for chosen in sys.argv[1:] or ["titanic", "churn"]]
+    sys.exit(0 if all(within) else 1)

@@ -131,6 +131,19 @@ def test_finished_fit_is_not_run_again_until_its_checkpoint_is_discarded(tiny: A
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
 
 
+def test_fit_that_was_resumed_and_finished_is_not_run_again_either(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after it has published, a run must find that nothing is left to fit: else it would publish the model twice."""
+    run(tiny, tmp_path, stop_after=8)
+    monkeypatch.setattr(saving, "_TIMES_THE_COST", 1e9)  # from here on no checkpoint but the last
+    run(tiny, tmp_path)
+
+    _, history = run(tiny, tmp_path)
+
+    assert history.fitted_before
+
+
 def test_gates_can_be_moved_without_training_anew(tiny: Any, tmp_path: Path) -> None:
     run(tiny, tmp_path)
 

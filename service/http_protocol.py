@@ -92,7 +92,7 @@ class HttpProtocol(HttpToolsProtocol):
         One that has left altogether looks the same until something is sent to it: then its system says that nobody is there. An
         interim answer does no harm to the one who listens: RFC 9110 15.2 has clients skip those that they did not expect.
         """
-        if self._phase is not Phase.ANSWER or self.scheme == "https":
+        if self._phase is not Phase.ANSWER or not self._unanswered or self.scheme == "https":
             return False
         self._half_closed = True
         self.cycle.keep_alive = False

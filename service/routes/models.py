@@ -14,7 +14,7 @@ from litestar.types import HTTPScope, Receive, Send
 
 from service.errors import MethodNotAllowed, NotFound
 from service.observability.statistics import Statistics
-from service.protocols.metadata import model_metadata
+from service.protocols.metadata import model_metadata, properties
 from service.protocols.model_configuration import model_configuration
 from service.registry import Registry
 from service.routes.asgi import respond
@@ -66,7 +66,7 @@ class ModelRoutes:
     async def _metadata(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
         model = self._registry.get(name, version)
         metadata = model_metadata(model.name, self._registry.versions(model.name), model.signature)
-        await respond(send, msgspec.json.encode(metadata))
+        await respond(send, msgspec.json.encode(msgspec.structs.replace(metadata, properties=properties(model))))
 
     async def _ready(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
         model = self._registry.get(name, version)

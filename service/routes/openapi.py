@@ -215,6 +215,7 @@ _SCHEMAS: Final = {
         platform=_STRING,
         inputs={"type": "array", "items": _ref("TensorMetadata")},
         outputs={"type": "array", "items": _ref("TensorMetadata")},
+        properties={"type": "object", "additionalProperties": _STRING},
     ),
     "Tensor": _object(
         ("name", "datatype", "shape", "data"),

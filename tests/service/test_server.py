@@ -46,7 +46,17 @@ def test_triton_client_reads_the_signature(triton_client: triton.InferenceServer
         "platform": "onnx_onnxv1",
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4], "parameters": {"features": ["a", "b", "c", "d"]}}],
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 3], "parameters": {"labels": ["red", "green", "blue"]}}],
+        "properties": metadata["properties"],
     }
+
+
+def test_metadata_says_where_and_how_a_model_runs(triton_client: triton.InferenceServerClient) -> None:
+    properties = triton_client.get_model_metadata("affine")["properties"]
+
+    assert properties["nodes on CPUExecutionProvider"] == "1 of 1"
+    assert properties["instances"] == "1"
+    assert int(properties["threads of a run"]) >= 1
+    assert "providers left out" not in properties
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def properties(model: ServedModel) -> dict[str, str]:
-    """Say what share of a model's nodes each execution provider runs, with how many threads, and which providers it does without."""
+    """Say how many of a model's nodes each execution provider runs, with how many threads, and what it does without."""
     nodes = sum(model.nodes.values())
     shares = {f"nodes on {provider}": f"{count} of {nodes}" for provider, count in model.nodes.items()}
     missed = {"providers left out": " ".join(model.problems)} if model.problems else {}

@@ -84,10 +84,18 @@ def _row(root: Path, model: ModelDirectory) -> Sequence[str]:
     manifest = newest.manifest
     if manifest is None:
         return (model.name, numbers, readable_size(newest.size), "", "bare graph", "")
-    name = KEY_METRIC.get(manifest.task, "")
-    value = manifest.metrics.get("test", {}).get(name)
-    metric = "" if value is None else f"{name} {value:.4g}"
-    return (model.name, numbers, readable_size(newest.size), readable_date(manifest.created), manifest.task, metric)
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in _key_metrics(manifest))
+    return (model.name, numbers, readable_size(newest.size), readable_date(manifest.created), manifest.task, metrics)
+
+
+def _key_metrics(manifest: Manifest) -> Iterator[tuple[str, float]]:
+    """Yield the metric that stands for the model, or of several outputs one for each, which has the output's name behind a dot."""
+    keys = {KEY_METRIC[task] for task in manifest.task.split(", ") if task in KEY_METRIC}
+    wanted = {"", *(output.name for output in manifest.signature.outputs)}
+    for name, value in manifest.metrics.get("test", {}).items():
+        metric, _, output = name.partition(".")
+        if metric in keys and output in wanted:
+            yield name, value
 
 
 def _summary(manifest: Manifest) -> Iterator[tuple[str, str]]:

@@ -57,6 +57,19 @@ def test_list_shows_each_model_in_a_line(root: Path) -> None:
     assert "1, 2" in lines[3]
 
 
+def test_list_shows_a_metric_for_each_of_several_outputs(tmp_path: Path) -> None:
+    outputs = tuple(TensorSpec(name=name, datatype="FP32", shape=(-1, 2)) for name in ("kind", "sizes"))
+    metrics = {"accuracy.kind": 0.9, "log_loss.kind": 0.2, "rmse.sizes": 3.0, "rmse.sizes.bill": 2.0}
+    with staged(tmp_path / "penguins") as staging:
+        (staging / "model.onnx").write_bytes(b"graph")
+        publish(
+            staging, tmp_path / "penguins", signature=Signature((), outputs), task="classification, regression",
+            metrics={"test": metrics},
+        )  # fmt: skip
+
+    assert models(tmp_path, "list").output.splitlines()[-1].endswith("classification, regression  accuracy.kind 0.9, rmse.sizes 3")
+
+
 def test_list_names_a_damaged_model_and_shows_the_others(root: Path) -> None:
     (root / "titanic" / "2" / "manifest.json").write_text("{", encoding="ascii")
 

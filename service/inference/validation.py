@@ -20,21 +20,14 @@ def checked_inputs(
     Raises SignatureMismatch if one is missing, unknown, empty, or of another datatype or shape than the signature says, or if the
     inputs differ in their number of rows where `same_rows` demands it.
     """
-    wanted = {spec.name: spec for spec in signature.inputs}
-    for name in inputs:
-        if name not in wanted:
-            raise SignatureMismatch(f"Model '{model}' has no input '{shown(name)}'. Its inputs: {_described(signature.inputs)}.")
-    ordered = []
-    for spec in signature.inputs:
-        if spec.name not in inputs:
-            raise SignatureMismatch(
-                f"Input '{spec.name}' of model '{model}' is missing. Its inputs: {_described(signature.inputs)}."
-            )
-        ordered.append(_checked(model, spec, inputs[spec.name]))
-    for spec in signature.inputs:
+    given = [(spec, inputs[spec.name]) for spec in signature.inputs if spec.name in inputs]
+    if not len(given) == len(inputs) == len(signature.inputs):
+        raise _misnamed(model, signature, inputs)
+    ordered = [_checked(model, spec, array) for spec, array in given]
+    for spec in signature.inputs if missing else ():
         if spec.name in missing and not spec.missing:
             raise SignatureMismatch(f"Input '{spec.name}' of model '{model}' has null for a value; it takes no missing values.")
-    if same_rows and len({len(array) for array in ordered}) > 1:
+    if same_rows and len(ordered) > 1 and len({len(array) for array in ordered}) > 1:
         rows = ", ".join(f"'{spec.name}' {len(array)}" for spec, array in zip(signature.inputs, ordered, strict=True))
         raise SignatureMismatch(
             f"The inputs of model '{model}' have different numbers of rows: {rows}. The first axis must be the same for all."
@@ -53,6 +46,17 @@ def checked_outputs(model: str, signature: Signature, names: Sequence[str]) -> l
     if len(set(names)) < len(names):
         raise SignatureMismatch(f"An output of model '{model}' is requested twice. Name each output once.")
     return [positions[name] for name in names]
+
+
+def _misnamed(model: str, signature: Signature, inputs: Mapping[str, Array]) -> SignatureMismatch:
+    """Say which input the model does not have, or else which one is missing."""
+    names = [spec.name for spec in signature.inputs]
+    described = f"Its inputs: {_described(signature.inputs)}."
+    for name in inputs:
+        if name not in names:
+            return SignatureMismatch(f"Model '{model}' has no input '{shown(name)}'. {described}")
+    absent = next(name for name in names if name not in inputs)
+    return SignatureMismatch(f"Input '{absent}' of model '{model}' is missing. {described}")
 
 
 def _checked(model: str, spec: TensorSpec, array: Array) -> Array:

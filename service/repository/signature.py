@@ -32,9 +32,11 @@ class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
         An empty `shape` of the spec takes any: onnxruntime gives a scalar and a tensor of unknown rank alike.
         """
-        return not self.shape or (
-            len(shape) == len(self.shape)
-            and all(size == wanted or (wanted == -1 and size >= 0) for size, wanted in zip(shape, self.shape, strict=True))
+        wanted = self.shape
+        if not wanted or (wanted[0] == -1 and shape[1:] == wanted[1:] and len(shape) == len(wanted)):
+            return True  # the usual case first, for it is asked of each request
+        return len(shape) == len(wanted) and all(
+            size == fixed or (fixed == -1 and size >= 0) for size, fixed in zip(shape, wanted, strict=True)
         )
 
 

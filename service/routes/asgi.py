@@ -30,7 +30,10 @@ _MILLISECONDS: Final = re.compile(MILLISECONDS)
 
 def header(scope: Scope, name: bytes) -> str | None:
     """Return the value of a request header (`name` in lower case), or None."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+    for key, value in scope["headers"]:  # a generator takes three times as long
+        if key == name:
+            return value.decode("latin-1")
+    return None
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:

@@ -23,8 +23,9 @@ from service.routes.asgi import (
     respond_compressed,
 )
 
-# Bytes from which decoding and encoding leave the event loop: there they would take milliseconds.
-_LARGE: Final = 1 << 18
+# Bytes from which decoding and encoding leave the event loop. It runs between their steps; while JSON is parsed or written it does
+# not, wherever that happens, since nobody else gets Python's lock. So for what takes a millisecond or two a thread is a loss.
+_LARGE: Final = 1 << 20
 _JSON_SIZE: Final = b"inference-header-content-length"
 
 

@@ -97,8 +97,8 @@ def ceiling(graph: Path, cpu: int) -> Iterator[Ceiling]:
 
 
 @contextmanager
-def axon(repository: Path, cpu: int, workdir: Path, options: Sequence[str] = ()) -> Iterator[Server]:
-    """Start `axon serve` and wait until it is ready."""
+def axon(repository: Path, cpu: int | None, workdir: Path, options: Sequence[str] = ()) -> Iterator[Server]:
+    """Start `axon serve`, on one CPU if one is given, and wait until it is ready."""
     command = [sys.executable, "-m", "service.cli", "serve", str(repository.resolve()), "--host", HOST, *options]
     with _server(command, cpu, workdir / "axon.log", {"PYTHONPATH": str(ROOT)}) as server:
         server.wait_until("/v2/health/ready", 200)
@@ -123,13 +123,13 @@ def pinned(command: Sequence[str], cpu: int) -> list[str]:
 
 
 @contextmanager
-def _server(command: Sequence[str], cpu: int, log: Path, environment: dict[str, str]) -> Iterator[Server]:
+def _server(command: Sequence[str], cpu: int | None, log: Path, environment: dict[str, str]) -> Iterator[Server]:
     with socket.create_server((HOST, 0)) as probe:
         port = probe.getsockname()[1]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("AXON_")}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            pinned([*command, "--port", str(port)], cpu),
+            [*command, "--port", str(port)] if cpu is None else pinned([*command, "--port", str(port)], cpu),
             cwd=log.parent, env=inherited | environment, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:

@@ -33,9 +33,9 @@ _ACCEPTED: Final[dict[str, tuple[frozenset[type], Any]]] = {
     "V": (frozenset({int, float}), None),
 }
 _LARGEST_BFLOAT16: Final = 3.3895313892515355e38
-_NESTING_CHECKED: Final = 32
 _NO_STRUCTURE: Final = bytes(set(range(256)) - set(b"[],"))
 _FEW: Final = 32
+_FULL: Final = 10  # values in a list from which to ask for its length takes no longer than to look at its bytes
 _COUNTED: Final = 0xFFFFFF  # simdjson counts the items of a list no further
 
 
@@ -109,7 +109,7 @@ def refuse_irregular(text: bytes, tensors: Sequence[WrittenTensor], *, other_lis
     of the request, or the brackets and commas of a large tensor do not stand in it as they should. (A `[` in a string is a doubt.)
     """
     wanted = other_lists + sum(tensor.lists for tensor in tensors)
-    large = [tensor.shape for tensor in tensors if tensor.nested and tensor.lists > _NESTING_CHECKED]
+    large = [tensor.shape for tensor in tensors if tensor.nested and not _is_walked(tensor.shape)]
     if _has_brackets(text, wanted) and (not large or _stand_in(text, large)):
         return
     for tensor in tensors:
@@ -244,11 +244,13 @@ def _bfloat16(values: Array, dtype: np.dtype[Any]) -> Array:
 def _check_nesting(data: simdjson.Array, shape: tuple[int, ...], where: str) -> None:
     """Compare the lengths of the lists with the shape: a flat list as a whole, nested ones level by level.
 
-    Where a level has more than some thousands of lists, it goes no deeper; `refuse_irregular` does.
+    Many short lists are left to `refuse_irregular`.
     """
     if not _is_nested(data):
         if len(data) != prod(shape) and len(data) < _COUNTED:
             raise MalformedBody(f"{where} has {len(data)} values, but its shape {list(shape)} needs {prod(shape)}.")
+        return
+    if not _is_walked(shape):
         return
     level, lists = [data], 1
     for depth, size in enumerate(shape, start=1):
@@ -259,10 +261,14 @@ def _check_nesting(data: simdjson.Array, shape: tuple[int, ...], where: str) -> 
                 break
             return
         lists *= size
-        if lists > _NESTING_CHECKED:
-            return
         level = [inner for item in level for inner in item if isinstance(inner, simdjson.Array)]
     raise MalformedBody(f"{where} is nested differently from its shape {list(shape)}.")
+
+
+def _is_walked(shape: tuple[int, ...]) -> bool:
+    """Whether the innermost lists of a nested tensor are few or long, so that each can be asked for its length."""
+    lists = prod(shape[:-1])
+    return lists <= _FEW or lists * _FULL <= prod(shape)
 
 
 def _is_nested(data: simdjson.Array) -> bool:

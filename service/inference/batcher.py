@@ -1,11 +1,13 @@
 """Dynamic batching: requests that wait while a session is busy share its next run.
 
 Work-conserving: an idle session takes what waits as soon as the event loop has read the requests that are there, so that requests
-which arrived together run together. Everything but the runs happens on the event loop.
+which arrived together run together. A session that has run takes the next batch at once, whatever the loop is busy with; all else
+but the runs happens on the event loop.
 """
 
 import asyncio
 import math
+import threading
 from collections.abc import Hashable, Sequence
 from functools import partial
 from time import perf_counter
@@ -80,13 +82,20 @@ class Batcher:
         self._steady: Final = steady
         self._loop = asyncio.get_running_loop()
         self._queue = EntryQueue(max_size=batching.max_queue_size)
+        self._changing_queue = threading.Lock()  # the loop puts entries in and takes some out, workers take others
         self._times = RunTimes()
         sizes = batching.batch_sizes
         executions = [
             Execution(run, self._times, name=name, version=version, merged=merge_requests, batch_sizes=sizes) for run in runs
         ]
         self._workers = [
-            Worker(partial(_run_job, execution), self._finished, loop=self._loop, name=f"axon-{name}-{version}-{index}")
+            Worker(
+                partial(_run_job, execution),
+                self._finished,
+                self._following,
+                loop=self._loop,
+                name=f"axon-{name}-{version}-{index}",
+            )
             for index, execution in enumerate(executions)
         ]
         self._idle = list(self._workers)
@@ -162,7 +171,7 @@ class Batcher:
         try:
             outputs = await entry.future
         except asyncio.CancelledError:
-            self._queue.abandon(entry)
+            self._abandon(entry)
             raise
         return outputs, Timing(entry.queue_seconds, entry.compute_seconds)
 
@@ -174,7 +183,7 @@ class Batcher:
         except BaseException:
             for entry in entries:  # one piece failed or the caller left: the others are of no use
                 entry.future.cancel()
-                self._queue.abandon(entry)
+                self._abandon(entry)
             raise
         timing = Timing(
             queue_seconds=max(entry.queue_seconds for entry in entries),
@@ -184,7 +193,8 @@ class Batcher:
 
     def _enqueue(self, inputs: Sequence[Array], rows: int, key: Hashable, level: int) -> Entry:
         entry = Entry(inputs, rows, key, self._loop.create_future(), level=level)
-        self._queue.append(entry)
+        with self._changing_queue:
+            self._queue.append(entry)
         if self._idle and not self._dispatch_scheduled:
             self._dispatch_scheduled = True
             self._loop.call_soon(self._dispatch)
@@ -193,16 +203,28 @@ class Batcher:
     def _dispatch(self) -> None:
         """Give idle workers what waits; with a queue delay, leave what is not yet due to a timer."""
         self._dispatch_scheduled = False
-        while self._idle and (due := self._next_due()) is not None:
-            head, reason = due
-            entries = self._queue.take(head.key, max_rows=self._max_batch_size)
-            if not entries:
-                continue
-            job = _Job(entries, reason)
-            if self._is_brief(entries):
+        while self._idle and (job := self._next_job()) is not None:
+            if self._is_brief(job.entries):
                 self._resolve(job, self._idle[-1].execute(job))
             else:
                 self._idle.pop().submit(job)
+
+    def _following(self) -> _Job | None:
+        """Return the next batch for a worker that has just done one, on its thread; what may have to wait is left to the loop."""
+        return None if self._batching.max_queue_delay and not self._closing else self._next_job()
+
+    def _next_job(self) -> _Job | None:
+        """Take the next batch out of the queue, if one is due."""
+        with self._changing_queue:
+            while (due := self._next_due()) is not None:
+                head, reason = due
+                if entries := self._queue.take(head.key, max_rows=self._max_batch_size):
+                    return _Job(entries, reason)
+        return None
+
+    def _abandon(self, entry: Entry) -> None:
+        with self._changing_queue:
+            self._queue.abandon(entry)
 
     def _is_brief(self, entries: Sequence[Entry]) -> bool:
         """Whether handing the batch to a worker would take longer than running it here."""
@@ -232,10 +254,11 @@ class Batcher:
         self._timer = self._loop.call_later(remaining, self._dispatch)
         return None
 
-    def _finished(self, worker: Worker[_Job, Executed], job: _Job, executed: Executed) -> None:
-        self._idle.append(worker)
+    def _finished(self, worker: Worker[_Job, Executed], job: _Job, executed: Executed, idle: bool) -> None:  # noqa: FBT001
         try:
-            self._dispatch()  # first the next batch, then the answers: the session is never idle while someone waits
+            if idle:
+                self._idle.append(worker)
+                self._dispatch()  # first the next batch, then the answers: the session is never idle while someone waits
         finally:
             self._resolve(job, executed)
             self._note_if_empty()

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,19 @@ async def test_requests_that_wait_share_the_next_run(bench: MakeBench) -> None:
 
     assert answers == [[0], [10], [20], [30]]
     assert one.model.runs == [[0], [1, 2, 3]]
+
+
+async def test_session_goes_on_while_the_event_loop_is_busy(bench: MakeBench) -> None:
+    one = bench(max_batch_size=1)
+    busy = await one.occupied()
+    callers = [await one.call(value) for value in (1, 2, 3)]
+    one.model.go_on()
+    deadline = time.monotonic() + 30
+    while len(one.model.runs) < 4 and time.monotonic() < deadline:
+        time.sleep(0.001)  # noqa: ASYNC251 -- it is the loop that is busy
+
+    assert one.model.runs == [[0], [1], [2], [3]]
+    assert await asyncio.gather(busy, *callers) == [[0], [10], [20], [30]]
 
 
 async def test_batch_size_counts_rows(bench: MakeBench) -> None:

@@ -22,6 +22,7 @@ from service.inference.entry import Entry
 from service.inference.estimate import RunTimes
 from service.inference.execution import Executed, Execution, Run, RunReport
 from service.inference.queue import EntryQueue
+from service.inference.threads import available_cpus
 from service.inference.worker import Worker
 from service.repository.configuration import Batching
 
@@ -52,6 +53,9 @@ class _Job(msgspec.Struct, frozen=True):
 
 # Waking a thread and being woken by it costs the event loop about this much; a shorter run is done by the loop itself.
 _HAND_OVER_SECONDS: Final = 100e-6
+# With one CPU a thread beside the loop gains nothing, as long as the loop comes to its other duties often enough.
+_ALONE_SECONDS: Final = 5e-3
+_TURN_SECONDS: Final = 10e-3  # for runs on the loop before it looks after its connections again
 _MOST_RETRY_SECONDS: Final = 60  # what a refused client is asked to wait at the most
 
 
@@ -84,9 +88,12 @@ class Batcher:
         self._queue = EntryQueue(max_size=batching.max_queue_size)
         self._changing_queue = threading.Lock()  # the loop puts entries in and takes some out, workers take others
         self._times = RunTimes()
+        self._cpu_times = RunTimes()
+        self._brief_seconds: Final = _ALONE_SECONDS if available_cpus() == 1 else _HAND_OVER_SECONDS
         sizes = batching.batch_sizes
         executions = [
-            Execution(run, self._times, name=name, version=version, merged=merge_requests, batch_sizes=sizes) for run in runs
+            Execution(run, self._times, self._cpu_times, name=name, version=version, merged=merge_requests, batch_sizes=sizes)
+            for run in runs
         ]
         self._workers = [
             Worker(
@@ -196,22 +203,34 @@ class Batcher:
         with self._changing_queue:
             self._queue.append(entry)
         if self._idle and not self._dispatch_scheduled:
-            self._dispatch_scheduled = True
-            self._loop.call_soon(self._dispatch)
+            self._schedule_dispatch()
         return entry
+
+    def _schedule_dispatch(self) -> None:
+        self._dispatch_scheduled = True
+        self._loop.call_soon(self._dispatch)
 
     def _dispatch(self) -> None:
         """Give idle workers what waits; with a queue delay, leave what is not yet due to a timer."""
         self._dispatch_scheduled = False
+        began_at = perf_counter()
         while self._idle and (job := self._next_job()) is not None:
-            if self._is_brief(job.entries):
-                self._resolve(job, self._idle[-1].execute(job))
-            else:
+            if not self._is_brief(job.entries):
                 self._idle.pop().submit(job)
+                continue
+            self._resolve(job, self._idle[-1].execute(job))
+            if perf_counter() - began_at > _TURN_SECONDS:
+                self._schedule_dispatch()
+                return
+        self._note_if_empty()
 
-    def _following(self) -> _Job | None:
-        """Return the next batch for a worker that has just done one, on its thread; what may have to wait is left to the loop."""
-        return None if self._batching.max_queue_delay and not self._closing else self._next_job()
+    def _following(self, done: _Job) -> _Job | None:
+        """Return the next batch for a worker that has just done one, on its thread.
+
+        What may have to wait is left to the loop, and so are batches that turn out to be brief.
+        """
+        waits = self._batching.max_queue_delay and not self._closing
+        return None if waits or self._is_brief(done.entries) else self._next_job()
 
     def _next_job(self) -> _Job | None:
         """Take the next batch out of the queue, if one is due."""
@@ -230,8 +249,8 @@ class Batcher:
         """Whether handing the batch to a worker would take longer than running it here."""
         if not self._steady:
             return False
-        expected = self._times.known(sum(entry.rows for entry in entries))
-        return expected is not None and expected < _HAND_OVER_SECONDS
+        expected = self._cpu_times.known(sum(entry.rows for entry in entries))
+        return expected is not None and expected < self._brief_seconds
 
     def _next_due(self) -> tuple[Entry, str] | None:
         """Return the head of the next batch and why it is to start now; None, with a timer set, if it shall wait."""

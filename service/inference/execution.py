@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any, Final
 
 import msgspec
@@ -41,17 +41,27 @@ class Executed(msgspec.Struct, frozen=True):
 
 
 class Execution:
-    """Gives every entry of a batch an outcome, and tells `times` how long runs take.
+    """Gives every entry of a batch an outcome, and learns how long runs take.
 
+    `times` learns the seconds of runs, `cpu_times` those in which they kept their thread busy: less where others hold the lock.
     `run` takes one array per input and gives one per output. With `merged` False there is one entry in a batch, and its outputs are
     given as they are. If there are `batch_sizes`, ascending, every run has one of these numbers of rows.
     """
 
     def __init__(
-        self, run: Run, times: RunTimes, *, name: str, version: int, merged: bool, batch_sizes: Sequence[int] = ()
+        self,
+        run: Run,
+        times: RunTimes,
+        cpu_times: RunTimes,
+        *,
+        name: str,
+        version: int,
+        merged: bool,
+        batch_sizes: Sequence[int] = (),
     ) -> None:
         self._run = run
         self._times = times
+        self._cpu_times = cpu_times
         self._name: Final = name
         self._version: Final = version
         self._merged: Final = merged
@@ -76,6 +86,7 @@ class Execution:
         outcomes: list[Outcome]
         failed = False
         started_at = merged_at = ran_at = perf_counter()
+        cpu_started_at = thread_time()
         try:
             inputs = merge([entry.inputs for entry in entries])
             if padding:
@@ -93,6 +104,7 @@ class Execution:
         seconds = ended_at - started_at
         if not failed:
             self._times.learn(sum(rows) + padding, seconds)
+            self._cpu_times.learn(sum(rows) + padding, thread_time() - cpu_started_at)
         times = (0.0, 0.0) if failed else (merged_at - started_at, ended_at - ran_at)
         runs.append(RunReport(sum(rows), padding, seconds, len(rows), *times, failed))
         for entry in entries:

@@ -13,6 +13,7 @@ from service.errors import AxonError
 from service.inference.batcher import Batcher, RunObserver, Timing
 from service.inference.cache import ResponseCache, key_of
 from service.inference.execution import Run
+from service.inference.provider_defaults import CPU
 from service.inference.session import Session
 from service.inference.thread_plan import Grant
 from service.inference.validation import checked_inputs, checked_outputs
@@ -103,7 +104,7 @@ class ServedModel:
             batching=loaded.configuration.batching,
             observer=observer,
             merge_requests=loaded.batched,
-            steady=not self._free_axes,
+            steady=not self._free_axes and loaded.session.providers == (CPU,),
         )
         observer.watch_pending(lambda: self._batcher.pending_rows)
         self.rows_count = loaded.rows_count

@@ -22,7 +22,7 @@ class Worker(Generic[Job, Outcome]):
         self,
         execute: Callable[[Job], Outcome],
         done: Callable[["Worker[Job, Outcome]", Job, Outcome, bool], None],
-        following: Callable[[], Job | None],
+        following: Callable[[Job], Job | None],
         *,
         loop: asyncio.AbstractEventLoop,
         name: str,
@@ -47,7 +47,7 @@ class Worker(Generic[Job, Outcome]):
         while (job := self._jobs.get()) is not None:
             while job is not None:
                 outcome = self.execute(job)
-                following = self._following()
+                following = self._following(job)
                 self._loop.call_soon_threadsafe(self._done, self, job, outcome, following is None)
                 job = following
             del job, outcome, following  # an idle worker holds no tensors

@@ -306,6 +306,37 @@ async def test_steady_brief_runs_need_no_worker(bench: MakeBench) -> None:
     assert threads[-1] == threading.get_ident()
 
 
+async def test_with_one_cpu_runs_of_milliseconds_take_turns_with_the_event_loop(
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.inference.batcher.available_cpus", lambda: 1)
+    threads: list[int] = []
+    turns: list[int] = []
+
+    def run(inputs: Any) -> list[Any]:
+        threads.append(threading.get_ident())
+        began = time.thread_time()
+        while time.thread_time() - began < 0.002:
+            pass
+        return [inputs[0] * 10]
+
+    async def take_turns() -> None:
+        while True:
+            turns.append(len(threads))
+            await asyncio.sleep(0)
+
+    one = bench(run=run, steady=True, max_batch_size=1)
+    await (await one.call(0))
+    taking = asyncio.create_task(take_turns())
+    callers = [await one.call(value) for value in range(20)]
+    await one.batcher.close()
+    taking.cancel()
+
+    assert await asyncio.gather(*callers) == [[10 * value] for value in range(20)]
+    assert set(threads[1:]) == {threading.get_ident()}
+    assert len(set(turns)) >= 3
+
+
 async def test_runs_of_any_length_leave_the_event_loop_free(bench: MakeBench) -> None:
     threads: set[int] = set()
 

@@ -2,9 +2,9 @@
 
     python tests/faults/small_node.py --seconds 20
 
-Prints the threads that are planned, the memory, and what was answered. Exits with 1 if more than one thread is planned, an answer is
-neither 200 nor the 503 of a full queue, the group took more than its CPU, or a process was killed. Needs root and control groups
-that this process may make.
+Prints the threads that are planned, the memory, and what was answered. Exits with 1 if more than one thread is planned, an answer
+is neither 200 nor the 503 of a full queue, the group took more than its CPU, or a process was killed. Needs root and control
+groups that this process may make.
 """
 
 import argparse

@@ -46,7 +46,7 @@ def test_settings_are_ones_that_the_server_takes(deployment: Build, one: Find, s
     loaded = settings(deployment, server(deployment, one))
 
     assert loaded.host == "0.0.0.0"  # noqa: S104 -- inside a pod
-    assert loaded.repository == Path("/models")
+    assert Path(loaded.repository) == Path("/models")
     assert loaded.model_control in {"static", "watch"}
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from training import demo as demonstration
+from training.cluster import Cluster
 from training.errors import TrainingError
 from training.noise import without_startup_notices
 from training.spec.reading import json_schema, read_spec
@@ -42,8 +43,12 @@ _TRAIN_EXTRA: Final = (
 @click.option("--pictures", is_flag=True, help="Add the plots of the report as PNG files.")
 @click.option("--quiet", is_flag=True, help="Show no progress, only the result.")
 def train(spec: Path, repository: Path, workdir: Path | None, *, force: bool, pictures: bool, quiet: bool) -> None:
-    """Train the model that the TOML file SPEC describes and publish it as its next version."""
+    """Train the model that the TOML file SPEC describes and publish it as its next version.
+
+    Where TF_CONFIG names several workers they fit together, and the first one publishes.
+    """
     with clean_exit() as stop:
+        cluster = Cluster.read(os.environ)
         parsed = read_spec(spec)
         display = heavy("training.progress").choose_display(quiet=quiet)
         display.step(f"Training {parsed.name} from {spec} with seed {parsed.seed}")
@@ -54,7 +59,12 @@ def train(spec: Path, repository: Path, workdir: Path | None, *, force: bool, pi
             pictures=pictures,
             spec_text=spec.read_text(encoding="utf-8"),
             command=f"axon train {spec} --repository {repository}",
+            cluster=cluster,
         )
+        if cluster.helps:
+            pipeline.help_to_fit(parsed, display, stop=stop, run=run)
+            click.echo(f"Worker {cluster.rank} has taken part in the fit; worker 0 publishes.")
+            return
         manifest = pipeline.train(parsed, repository, display, stop=stop, run=run)
         directory = repository / manifest.name / str(manifest.version)
         size = sum(file.size for file in manifest.files.values())
@@ -86,7 +96,7 @@ def schema() -> None:
 
 @contextmanager
 def clean_exit() -> Iterator[StopCheck]:
-    """End with one line and an exit code: 1 for an error, 130 for Ctrl-C, 143 for SIGTERM; never a traceback for those."""
+    """End with one line and an exit code: that of the error, 130 for Ctrl-C, 143 for SIGTERM; never a traceback for those."""
     try:
         with stopped_by_signals() as stop:
             yield stop
@@ -96,7 +106,7 @@ def clean_exit() -> Iterator[StopCheck]:
         sys.exit(stopped.exit_code)
     except TrainingError as error:
         click.echo(f"axon: {error}", err=True)
-        sys.exit(1)
+        sys.exit(error.exit_code)
 
 
 def heavy(name: str) -> ModuleType:

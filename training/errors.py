@@ -7,6 +7,7 @@ TrainingError
 ├── ArchitectureError    the architecture does not fit the data, or cannot be built
 ├── FitRefused           loss, targets, network, machine or checkpoint do not go together; found before the first epoch
 ├── FitFailed            the loss stopped being a number
+├── WorkerLost           another worker of the fit is gone; what is kept is gone on from
 ├── AcceptanceFailed     the model is worse than the spec demands
 ├── ExportFailed         the Keras model has no faithful ONNX form
 ├── ParityFailed         the ONNX graph computes something else than the Keras model
@@ -20,6 +21,8 @@ from pathlib import Path
 
 class TrainingError(Exception):
     """Base of all errors that training raises on purpose; `str()` is a sentence or a few."""
+
+    exit_code = 1
 
 
 class SpecError(TrainingError):
@@ -59,6 +62,15 @@ class FitFailed(TrainingError):
             f"The loss became {loss} in epoch {epoch}; expected a finite number. "
             "Lower optimizer.learning_rate, or choose another loss or activation."
         )
+
+
+class WorkerLost(TrainingError):
+    """Another worker of the same fit has ended or cannot be reached; started again, all go on from the checkpoint."""
+
+    exit_code = 75  # EX_TEMPFAIL: unlike a spec that is wrong, worth another try
+
+    def __init__(self, rank: int, reason: str) -> None:
+        super().__init__(f"Worker {rank} lost another one: {reason} Start all workers again; they go on from the checkpoint.")
 
 
 class AcceptanceFailed(TrainingError):

@@ -8,7 +8,17 @@ from service.repository.manifest import Manifest
 from training.assembling import assemble
 from training.datasets import Rows, load_dataset, split
 from training.evaluation import Evaluation, evaluate, metrics_of, predict, require_accepted, require_measurable
-from training.fitting import History, choose_precision, discard_checkpoint, fit, fix_randomness, run_directory
+from training.fitting import (
+    History,
+    Workers,
+    choose_precision,
+    discard_checkpoint,
+    fit,
+    fit_has_ended,
+    fix_randomness,
+    run_directory,
+    workers_of,
+)
 from training.packaging import dataset_facts, publish_package, published_already, published_now, require_room, require_writable
 from training.preparation import prepare
 from training.progress import Display
@@ -21,7 +31,7 @@ from training.standardising import build_network
 from training.stopping import StopCheck, never
 from training.timing import Stopwatch
 
-__all__ = ["Run", "train"]
+__all__ = ["Run", "help_to_fit", "train"]
 
 
 def train(spec: TrainingSpec, repository: Path, display: Display, *, stop: StopCheck = never, run: Run | None = None) -> Manifest:
@@ -34,12 +44,12 @@ def train(spec: TrainingSpec, repository: Path, display: Display, *, stop: StopC
     require_writable(directory)
     with watch.step("read and prepare the data"):
         data = _read(spec, display)
-    workdir = run.workdir or run_directory(spec, data.dataset.sha256)
+    workdir, workers = _join(spec, data, run)
     with watch.step("build and rehearse the export"):
         model = _build(spec, data, display)
     require_room(directory, sum(variable.value.numpy().nbytes for variable in model.variables))
     with watch.step("fit"):
-        history = _fit(spec, data, model, workdir, display, stop)
+        history = _fit(spec, data, model, workdir, display, stop, workers)
     with watch.step("evaluate"):
         judged = _judge(spec, data, model, history, published_now(directory), force=run.force)
         display.step(f"Ran {history.ran} epochs; test {_told(metrics_of(judged.evaluations['test']))}")
@@ -56,6 +66,19 @@ def train(spec: TrainingSpec, repository: Path, display: Display, *, stop: StopC
             display.step(f"Version {manifest.version} is this very model: an earlier run was cut off after it had published")
     discard_checkpoint(workdir)
     return manifest
+
+
+def help_to_fit(spec: TrainingSpec, display: Display, *, stop: StopCheck, run: Run) -> None:
+    """Take part in the fit of `spec` as one of several workers. The first of them, which calls `train`, does the rest."""
+    data = _read(spec, display)
+    workdir, workers = _join(spec, data, run)
+    _fit(spec, data, _build(spec, data, display), workdir, display, stop, workers)
+
+
+def _join(spec: TrainingSpec, data: Data, run: Run) -> tuple[Path, Workers]:
+    """Return where the fit is kept, and who fits: nobody waits for the others when only what follows the fit is left to do."""
+    workdir = run.workdir or run_directory(spec, data.dataset.sha256)
+    return workdir, workers_of(run.cluster, fitted=fit_has_ended(workdir))
 
 
 def _read(spec: TrainingSpec, display: Display) -> Data:
@@ -83,9 +106,13 @@ def _build(spec: TrainingSpec, data: Data, display: Display) -> keras.Model:
     return model
 
 
-def _fit(spec: TrainingSpec, data: Data, model: keras.Model, workdir: Path, display: Display, stop: StopCheck) -> History:
+def _fit(
+    spec: TrainingSpec, data: Data, model: keras.Model, workdir: Path, display: Display, stop: StopCheck, workers: Workers
+) -> History:
     rows, labels = data.prepared.splits, [goal.labels for goal in data.dataset.goals]
-    return fit(model, rows.train, rows.validation, spec, workdir=workdir, display=display, stop=stop, labels=labels)
+    return fit(
+        model, rows.train, rows.validation, spec, workdir=workdir, display=display, stop=stop, labels=labels, workers=workers
+    )
 
 
 def _judge(

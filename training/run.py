@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import msgspec
 
+from training.cluster import Cluster
 from training.datasets import Dataset, Splits
 from training.evaluation import Evaluation, Verdict
 from training.fitting import History
@@ -16,6 +17,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     `workdir` keeps the checkpoint and the logs; unset, it is below `.axon/runs`. `force` publishes a model that misses a threshold.
     `pictures` adds the report's plots as PNG. `spec_text` and `command` are what the report tells about how to reproduce it.
+    `cluster` says who fits together.
     """
 
     workdir: Path | None = None
@@ -23,6 +25,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     pictures: bool = False
     spec_text: str = ""
     command: str = ""
+    cluster: Cluster = Cluster()
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,7 +38,7 @@ def test_runtime_serves_one_model_under_the_name_of_its_service(build: Build, ru
 
     assert container["name"] == "kserve-container"
     assert loaded.model_name == "wine-7"
-    assert loaded.repository == Path("/mnt/models")
+    assert Path(loaded.repository) == Path("/mnt/models")
     assert (loaded.host, loaded.port, loaded.grpc_port) == ("0.0.0.0", 8080, 9000)  # noqa: S104 -- inside a pod
 
 

@@ -46,7 +46,7 @@ def test_settings_are_ones_that_the_server_takes(deployment: Build, one: Find, s
     loaded = settings(deployment, server(deployment, one))
 
     assert loaded.host == "0.0.0.0"  # noqa: S104 -- inside a pod
-    assert loaded.repository == Path("/models")
+    assert Path(loaded.repository) == Path("/models")
     assert loaded.model_control in {"static", "watch"}
 
 
@@ -55,7 +55,7 @@ def test_ports_are_those_of_the_server(deployment: Build, one: Find, settings: L
     loaded = settings(deployment, container)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
 
-    assert ports == {"http": loaded.port, "grpc": loaded.grpc_port or DEFAULT_PORT}
+    assert ports == {"http": loaded.port, "grpc": loaded.grpc_port or DEFAULT_PORT, "metrics": loaded.metrics_port}
     for service in (item for item in deployment if item["kind"] == "Service"):
         assert all(ports[port["targetPort"]] == port["port"] for port in service["spec"]["ports"])
 
@@ -77,11 +77,10 @@ def test_pod_is_given_the_time_that_its_end_takes(deployment: Build, one: Find, 
     spec = template(deployment, one)["spec"]
     container = server(deployment, one)
     loaded = settings(deployment, container)
-    pause = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-    delay = pause + getattr(loaded, "shutdown_delay", 0)
 
-    assert delay >= 5, "endpoints and balancers need a moment to learn that the pod goes"
-    assert spec["terminationGracePeriodSeconds"] >= delay + loaded.shutdown_timeout + 5
+    assert "lifecycle" not in container, "a pause before SIGTERM would come on top"
+    assert loaded.shutdown_delay >= 5, "endpoints and balancers need a moment to learn that the pod goes"
+    assert spec["terminationGracePeriodSeconds"] >= loaded.shutdown_delay + loaded.shutdown_timeout + 5
 
 
 def test_threads_follow_from_the_limit_of_cpus(deployment: Build, one: Find, tmp_path: Path) -> None:
@@ -133,13 +132,14 @@ def test_scalers_scale_the_deployment(deployment: Build) -> None:
     assert all(reference == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "axon"} for reference in references)
 
 
-def test_network_policy_lets_prometheus_and_callers_in_and_names_real_ports(deployment: Build, one: Find) -> None:
-    names = {port["name"] for port in server(deployment, one)["ports"]}
+def test_network_policy_shows_callers_the_protocols_and_prometheus_the_metrics(deployment: Build) -> None:
     for policy in (item["spec"] for item in deployment if item["kind"] == "NetworkPolicy"):
         assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
-        for rule in policy["ingress"]:
-            assert {port["port"] for port in rule["ports"]} <= names
-            assert rule["from"], "a rule without senders lets everybody in"
+        callers, prometheus, *ingress = [{port["port"] for port in rule["ports"]} for rule in policy["ingress"]]
+        assert all(rule["from"] for rule in policy["ingress"]), "a rule without senders lets everybody in"
+        assert callers == {"http", "grpc"}
+        assert prometheus == {"metrics"}
+        assert ingress in ([], [{"http"}])
 
 
 def test_monitors_scrape_the_pods_once(deployment: Build, one: Find) -> None:
@@ -242,7 +242,7 @@ def test_overlays_watch_the_claim_that_training_publishes_to(
 def test_kind_cluster_has_the_ports_and_the_directory_of_its_overlay(built: Callable[[str], Build], one: Find) -> None:
     build = built("overlays/dev")
     node = yaml.safe_load((KUBERNETES / "overlays" / "dev" / "kind.yaml").read_text(encoding="utf-8"))["nodes"][0]
-    ports = {port["nodePort"]: port["port"] for port in one(build, "Service", "axon")["spec"]["ports"]}
+    ports = {port["nodePort"]: port["port"] for port in one(build, "Service", "axon")["spec"]["ports"] if "nodePort" in port}
 
     assert {entry["containerPort"]: entry["hostPort"] for entry in node["extraPortMappings"]} == ports
     assert one(build, "PersistentVolume")["spec"]["hostPath"]["path"] == node["extraMounts"][0]["containerPath"]

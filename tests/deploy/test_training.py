@@ -1,5 +1,6 @@
 """The training jobs: their specs, what they publish to, and what happens when a pod ends early."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from training.cluster import Cluster
+from training.errors import TrainingError, WorkerLost
 from training.spec.reading import read_spec
 
 Manifest = dict[str, Any]
@@ -14,7 +17,6 @@ Build = list[Manifest]
 Find = Callable[..., Manifest]
 DOCKERFILE = Path(__file__).parents[2] / "deploy" / "docker" / "training.Dockerfile"
 NAMES = ["training/job", "training/cronjob", "training/sweep", "training/distributed", "training/trainjob"]
-NAMES = [name for name in NAMES if (DOCKERFILE.parents[1] / "kubernetes" / name).is_dir()]
 
 
 def job_specs(node: Any) -> Iterator[Manifest]:
@@ -123,6 +125,40 @@ def test_nightly_job_runs_alone_and_replaces_nothing_by_something_worse(
     assert spec["concurrencyPolicy"] == "Forbid"
     assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] < 24 * 3600
     assert read_spec(tmp_path / "spec.toml").acceptance.never_worse_than_published is not None
+
+
+def test_workers_of_a_distributed_job_find_each_other(built: Callable[[str], Build], one: Find) -> None:
+    """Every index has the address that TF_CONFIG gives it, through the headless Service, and may be reached there."""
+    build = built("training/distributed")
+    job, service = one(build, "Job"), one(build, "Service")
+    template = job["spec"]["template"]["spec"]
+    (container,) = template["containers"]
+    names = [entry["name"] for entry in container["env"]]
+    text = container["env"][names.index("TF_CONFIG")]["value"]
+    port = container["ports"][0]["containerPort"]
+    addresses = []
+    for index in range(job["spec"]["completions"]):
+        assert Cluster.read({"TF_CONFIG": text.replace("$(INDEX)", str(index))}) == Cluster(job["spec"]["completions"], index)
+        addresses.append(f"{job['metadata']['name']}-{index}.{template['subdomain']}:{port}")
+
+    assert names.index("INDEX") < names.index("TF_CONFIG"), "a variable refers to those before it"
+    assert json.loads(text.replace("$(INDEX)", "0"))["cluster"]["worker"] == addresses
+    assert job["spec"]["parallelism"] == job["spec"]["completions"], "they fit together or not at all"
+    assert job["spec"]["successPolicy"] == {"rules": [{"succeededIndexes": "0"}]}, "the first worker publishes"
+    assert service["metadata"]["name"] == template["subdomain"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["publishNotReadyAddresses"] is True
+    assert service["spec"]["selector"] == {"batch.kubernetes.io/job-name": job["metadata"]["name"]}
+    policy = one(build, "NetworkPolicy", "axon-distributed")["spec"]
+    assert policy["podSelector"]["matchLabels"] == service["spec"]["selector"]
+    assert policy["ingress"][0]["ports"] == [{"port": port}]
+
+
+def test_worker_that_lost_another_one_is_tried_again(built: Callable[[str], Build], one: Find) -> None:
+    (_, refused) = one(built("training/distributed"), "Job")["spec"]["podFailurePolicy"]["rules"]
+
+    assert WorkerLost.exit_code not in refused["onExitCodes"]["values"]
+    assert TrainingError.exit_code in refused["onExitCodes"]["values"]
 
 
 def test_train_job_refers_to_its_runtime(built: Callable[[str], Build], one: Find) -> None:

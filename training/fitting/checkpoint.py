@@ -48,6 +48,10 @@ class Progress(msgspec.Struct):
     stopped_early: bool = False
     finished: bool = False
 
+    def steps(self, batches: int) -> int:
+        """Return how many batches have been fitted, with `batches` in an epoch."""
+        return len(self.epochs) * batches + self.batches
+
 
 class Checkpoint(msgspec.Struct, frozen=True):
     """Progress, the values of `fit_variables` in their order, and the best epoch's weights."""
@@ -135,6 +139,15 @@ def read_checkpoint(directory: Path, run: str) -> Checkpoint | None:
             "Remove it to start the fit anew, or choose another workdir."
         )
     return Checkpoint(header.progress, state, best)
+
+
+def fit_has_ended(directory: Path) -> bool:
+    """Tell whether the checkpoint in `directory` is that of a whole fit; False for none and for one that cannot be read."""
+    try:
+        with (directory / CHECKPOINT_NAME).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return msgspec.json.decode(file["header"].tobytes(), type=_Header).progress.finished
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.DecodeError):
+        return False
 
 
 def discard_checkpoint(directory: Path) -> None:

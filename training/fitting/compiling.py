@@ -14,13 +14,14 @@ from training.fitting.losses import build_loss, build_metrics, cost_of_the_mean,
 from training.fitting.optimizers import build_optimizer
 from training.fitting.steps import Steps
 from training.fitting.targets import are_labels, class_weights, compared
+from training.fitting.workers import Workers
 from training.spec import OutputSpec, TrainingSpec
 
 Shape = tuple[int | None, ...]
 Labels = Sequence[tuple[str, ...]]
 
 
-def prepare_work(model: keras.Model, train: Rows, validation: Rows, spec: TrainingSpec, labels: Labels) -> Work:
+def prepare_work(model: keras.Model, train: Rows, validation: Rows, spec: TrainingSpec, labels: Labels, workers: Workers) -> Work:
     """Compile the model and put the rows into the form that its losses compare. Raises FitRefused."""
     for rows, name in ((train, "training"), (validation, "validation")):
         if not len(rows):
@@ -34,7 +35,8 @@ def prepare_work(model: keras.Model, train: Rows, validation: Rows, spec: Traini
         **_judged_by(goals, train, examples, shapes),
     )
     _require_monitors(model, train, spec)
-    steps = Steps(model, examples, batch_size=spec.batch_size)
+    workers.join(model)
+    steps = Steps(model, examples, batch_size=spec.batch_size, workers=workers)
     return Work(model=model, steps=steps, train=examples, validation=held_out, spec=spec)
 
 

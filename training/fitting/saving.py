@@ -34,9 +34,10 @@ def sole_use(directory: Path) -> Iterator[None]:
 
 
 class Saver:
-    """The checkpoint of one run in one directory."""
+    """The checkpoint of one run in one directory. One that does not keep it only reads it."""
 
-    def __init__(self, directory: Path, run: str) -> None:
+    def __init__(self, directory: Path, run: str, *, keeps: bool = True) -> None:
+        self._keeps = keeps
         self.directory = directory
         self._run = run
         self._due = 0.0
@@ -48,10 +49,12 @@ class Saver:
     @property
     def due(self) -> bool:
         """Tell whether it is time for another."""
-        return time.perf_counter() >= self._due
+        return self._keeps and time.perf_counter() >= self._due
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write it now."""
+        if not self._keeps:
+            return
         started = time.perf_counter()
         write_checkpoint(self.directory, self._run, checkpoint)
         ended = time.perf_counter()

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from training.fitting.batches import Examples
+from training.fitting.workers import Alone, Workers
 
 Metrics = dict[str, float]
 
@@ -17,8 +18,9 @@ class Steps:
     `_symbolic_build` is what Keras' fit calls first: without it, a checkpoint would find metrics that have no variables yet.
     """
 
-    def __init__(self, model: keras.Model, example: Examples, *, batch_size: int) -> None:
+    def __init__(self, model: keras.Model, example: Examples, *, batch_size: int, workers: Workers) -> None:
         self._model = model
+        self._workers = workers
         self._example = example
         model._symbolic_build(data_batch=example.data(slice(0, 1), model))  # noqa: SLF001
         self._train = self._graph(model.train_step, example, batch_size)
@@ -38,6 +40,7 @@ class Steps:
     def _graph(
         self, step: Callable[[tuple[Any, ...]], Any], example: Examples, batch_size: int, *, weighted: bool = True
     ) -> Callable[..., Any]:
+        share = (self._workers if weighted else Alone()).share
         data = example.data(slice(0, 1), self._model)
         signature = tf.nest.map_structure(
             lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), data if weighted else data[:2]
@@ -47,7 +50,8 @@ class Steps:
             rows = tf.shape(tf.nest.flatten(chunk)[0])[0]
 
             def batch(start: Any) -> Any:  # noqa: ANN401 -- a scalar tensor
-                step(tf.nest.map_structure(lambda array: array[start : start + batch_size], chunk))
+                begin, end = share(start, tf.minimum(start + batch_size, rows))
+                step(tf.nest.map_structure(lambda array: array[begin:end], chunk))
                 return start + batch_size
 
             tf.while_loop(lambda start: start < rows, batch, [tf.constant(0)], parallel_iterations=1)

@@ -1,6 +1,6 @@
 """Where a server's repository comes from: a directory, or what is fetched into one."""
 
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,7 @@ class Source(Protocol):
     def reached(self) -> bool:
         """Whether what is in `root` is what there is; if not, a later refresh may bring it."""
 
-    def refresh(self, *, serving: Set[Key], failed: Set[Key]) -> bool:
+    def refresh(self, *, serving: AbstractSet[Key], failed: AbstractSet[Key]) -> bool:
         """Bring `root` up to date and return whether that has changed it. Blocking; never raises.
 
         Versions that are `serving` stay while they are wanted, and others are brought in place of those that have `failed` to load.
@@ -33,6 +33,6 @@ class Directory:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def refresh(self, *, serving: Set[Key], failed: Set[Key]) -> bool:  # noqa: ARG002 -- there is nothing to do
+    def refresh(self, *, serving: AbstractSet[Key], failed: AbstractSet[Key]) -> bool:  # noqa: ARG002 -- there is nothing to do
         """Return False: what changes, others change."""
         return False

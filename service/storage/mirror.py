@@ -1,14 +1,15 @@
 """A store's repository in a directory of this machine, as far as it is served: the processes of all servers here share it.
 
-Only versions that model.toml asks for are fetched, and older ones in place of those that turn out to be unusable. What is in the store
-no longer goes from here as well; what is not asked for any more stays until the directory grows beyond its limit.
+Only versions that model.toml asks for are fetched, and older ones in place of those that turn out to be unusable. What is in the
+store no longer goes from here as well; what is not asked for any more stays until the directory grows beyond its limit.
 """
 
 import hashlib
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +58,7 @@ class Mirror:
         self._refused: dict[Key, StoredVersion] = {}
         self._seen: dict[Key, Origin | None] = {}
 
-    def refresh(self, *, serving: Set[Key], failed: Set[Key]) -> bool:
+    def refresh(self, *, serving: AbstractSet[Key], failed: AbstractSet[Key]) -> bool:
         """Fetch what is new and wanted, remove what is gone. If that fails, it is logged once, and what is here stays."""
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,7 +74,7 @@ class Mirror:
         before, self._seen = self._seen, {key: Origin.read(directory) for key, directory in self._versions().items()}
         return before != self._seen
 
-    def _refresh(self, serving: Set[Key], failed: Set[Key]) -> None:
+    def _refresh(self, serving: AbstractSet[Key], failed: AbstractSet[Key]) -> None:
         self._store = self._store or Store(self._address)
         models = self._named(catalogue(self._store))
         self._remove_all_but(models)
@@ -90,7 +91,7 @@ class Mirror:
         (model,) = models.values()
         return {self._model_name: replace(model, name=self._model_name)}
 
-    def _bring(self, store: Store, model: StoredModel, failed: Set[Key]) -> set[Key]:
+    def _bring(self, store: Store, model: StoredModel, failed: AbstractSet[Key]) -> set[Key]:
         """Fetch the versions of a model that are wanted, and return them."""
         try:
             policy: Latest | All | Specific = ModelConfiguration.read(self.root / model.name).versions
@@ -151,7 +152,7 @@ class Mirror:
             elif models[directory.name].configuration is None:
                 (directory / CONFIGURATION_NAME).unlink(missing_ok=True)
 
-    def _make_room(self, wanted: Set[Key], serving: Set[Key]) -> None:
+    def _make_room(self, wanted: AbstractSet[Key], serving: AbstractSet[Key]) -> None:
         """Remove versions that nobody asks for, the one that came first at first, as long as all are larger than the limit."""
         sizes = {key: sum(path.stat().st_size for path in directory.iterdir()) for key, directory in self._versions().items()}
         spare = sorted(sizes.keys() - wanted - serving, key=lambda key: self._directory(key).stat().st_mtime)

@@ -80,7 +80,9 @@ def _pull(store: Store, version: StoredVersion, local: Path) -> str:
     fetch_version(store, version, local)
     files = sum(1 for path in directory.rglob("*") if path.is_file() and not path.name.startswith("."))
     checked = "checked" if version.is_package else f"a bare {GRAPH_NAME}, nothing to check"
-    return f"fetched, {files} files, {checked}" + (f" (in place of one that was damaged: {problem})" if problem else "")
+    return f"fetched, {files} file{'s' if files != 1 else ''}, {checked}" + (
+        f" (in place of one that was damaged: {problem})" if problem else ""
+    )
 
 
 def _difference(store: Store, version: StoredVersion, directory: Path) -> str | None:

@@ -68,7 +68,7 @@ def _push(store: Store, version: Version) -> str:
         if not _is_there(store, version, prefix, files):
             raise
     store.delete(prefix + CLAIM_NAME)
-    return f"published, {len(files)} files"
+    return f"published, {len(files)} file{'s' if len(files) != 1 else ''}"
 
 
 _ADVICE = "Versions never change: publish yours under a new number."

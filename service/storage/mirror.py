@@ -188,7 +188,7 @@ class Mirror:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep the other processes out: one fetches, the others find it here."""
-        with (self.root / _LOCK_NAME).open("w") as lock:
+        with (self.root / _LOCK_NAME).open("a") as lock:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield

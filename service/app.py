@@ -35,7 +35,8 @@ from service.security.exposure import may_be_managed
 from service.security.guard import Guard
 from service.security.tls import CertificateFiles
 from service.settings import Settings, listed
-from service.watching import SETTLE_SECONDS, watch
+from service.storage.source import source_of
+from service.watching import SETTLE_SECONDS, catch_up, watch
 
 logger = logging.getLogger("axon.app")
 
@@ -53,9 +54,16 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
     registry = Registry()
     registry.hold(held=True)
     process.when_stopping(lambda: registry.hold(held=True))
+    source = source_of(
+        settings.repository,
+        model_name=settings.model_name,
+        cache_directory=settings.cache_directory,
+        cache_limit=settings.cache_limit,
+        on_failure=measured.repository_failed,
+    )
     lifecycle = Lifecycle(
         registry,
-        settings.repository,
+        source,
         model_name=settings.model_name,
         provider=settings.provider,
         settle_seconds=SETTLE_SECONDS if settings.model_control == "watch" else 0.0,
@@ -94,7 +102,8 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
                 logger.error("%s Only HTTP is served.", error)  # noqa: TRY400 -- the message says it all
         registry.hold(held=process.is_stopping)
         if settings.model_control == "watch":
-            await watch(lifecycle, settings.repository, interval=settings.watch_interval)
+            await watch(lifecycle, source.root, interval=settings.watch_interval)
+        await catch_up(lifecycle, source, interval=settings.watch_interval)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:

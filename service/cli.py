@@ -15,6 +15,7 @@ from service.models_command import models
 from service.observability import logging
 from service.server import serve as serve_settings
 from service.settings import Settings
+from service.storage_command import pull, push
 
 COMMANDS_GROUP = "axon.commands"
 
@@ -60,7 +61,7 @@ def axon() -> None:
 
 
 @axon.command()
-@click.argument("repository", required=False, type=click.Path(path_type=Path))
+@click.argument("repository", required=False)
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="TCP port; 0 takes a free one.  [default: 8000]")
 @click.option("--grpc/--no-grpc", default=None, help="Serve gRPC beside HTTP.  [default: grpc]")
@@ -76,6 +77,8 @@ def axon() -> None:
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 def serve(**overrides: Any) -> None:  # noqa: ANN401 -- the options, as they are
     """Serve the models of REPOSITORY (default: models) over HTTP and gRPC.
+
+    It is a directory, or the URL of an object store: s3://BUCKET/PREFIX for example, see axon pull.
 
     Every option can also stand in axon.toml or in the environment, as AXON_PORT for example.
     """
@@ -103,6 +106,8 @@ def predict(model: str, file: Path, url: str, top: int, key_file: Path | None) -
 
 axon.add_command(keys)
 axon.add_command(models)
+axon.add_command(pull)
+axon.add_command(push)
 
 
 def main() -> None:

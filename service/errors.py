@@ -29,6 +29,9 @@ AxonError
 │   └── ShuttingDown
 ├── DeadlineExceeded 504        the caller's time is over, or would be before the answer
 ├── NoWorkerStarts              every worker process ends before it has loaded
+├── StoreError                  an object store cannot be reached, or refuses
+│   ├── ObjectMissing           it has no such object
+│   └── AlreadyStored           the object is there, and may not be replaced
 ├── ConfigurationError          settings, axon.toml or model.toml: stops the start, or the model
 └── ModelLoadError              a version on disk that cannot be served
     └── PackageError            its files are missing, damaged or contradict each other
@@ -375,6 +378,20 @@ class ConfigurationError(AxonError):
     """A setting has an unknown key or a wrong value; the message names the place, the key and what was expected."""
 
     code = "configuration"
+
+
+class StoreError(AxonError):
+    """An object store did not do what was asked; the message names the place and the reason, and never a secret."""
+
+    code = "store"
+
+
+class ObjectMissing(StoreError):
+    """There is no such object, or no such bucket."""
+
+
+class AlreadyStored(StoreError):
+    """An object that may only be created is there already."""
 
 
 class ModelLoadError(AxonError):

@@ -21,6 +21,7 @@ from service.registry import Registry, State
 from service.repository.configuration import Latest, ModelConfiguration
 from service.repository.fingerprint import Fingerprint, Settling, fingerprint
 from service.repository.layout import ModelDirectory, find_models
+from service.repository.source import Key, Source
 from service.transitions import LifecycleObserver, Transitions
 
 logger = logging.getLogger("axon.lifecycle")
@@ -46,7 +47,7 @@ class Lifecycle:
     def __init__(
         self,
         registry: Registry,
-        root: Path,
+        source: Source,
         *,
         model_name: str | None,
         provider: str,
@@ -56,7 +57,7 @@ class Lifecycle:
         cache_directory: Path | None = None,
     ) -> None:
         self._registry = registry
-        self._root = root
+        self._source = source
         self._model_name = model_name
         self._loader = Loader(provider=provider, processes=processes, cache_directory=cache_directory)
         self._settling = Settling(seconds=settle_seconds)
@@ -64,7 +65,7 @@ class Lifecycle:
         self._transitions = Transitions(registry, observer)
         self._changing = asyncio.Lock()
         self._complete = False
-        self._tried: dict[tuple[str, int], _Attempt] = {}
+        self._tried: dict[Key, _Attempt] = {}
         self._overrides: dict[str, Mapping[str, Any]] = {}
 
     @property
@@ -78,10 +79,11 @@ class Lifecycle:
         A model that cannot be loaded is logged and kept in the index, and stops no other. A repository that cannot be read is
         logged and changes nothing.
         """
+        failed = self._failed()
         try:
             models = await self._models()
         except (AxonError, OSError):
-            logger.exception("cannot read the model repository %s", self._root)
+            logger.exception("cannot read the model repository %s", self._source.root)
             models = None
         async with self._changing:
             self._loader.plan.expect(len(models or ()))
@@ -92,11 +94,13 @@ class Lifecycle:
                     logger.exception("cannot look after model %s", model.name)
             if models is not None:
                 self._remove_all_but(models)
-            if not self._complete:
-                self._complete = True
-                self._registry.set_complete(complete=True)
-                ready = {served.name for served in self._registry.served()}
-                logger.info("%d of %d models ready in %s", len(ready), len(models or ()), self._root)
+        if self._failed() - failed and await self._refresh():
+            await self.load_all()  # there are others in place of those that have failed
+        elif not self._complete:
+            self._complete = True
+            self._registry.set_complete(complete=True)
+            ready = {served.name for served in self._registry.served()}
+            logger.info("%d of %d models ready in %s", len(ready), len(models or ()), self._source.root)
 
     async def load(self, name: str, override: Mapping[str, Any] | None = None) -> None:
         """Bring one model to what it should be, trying again what has failed. Raises ModelNotFound, or the reason of a failure.
@@ -133,8 +137,17 @@ class Lifecycle:
             self._take_down_all(name, reason="the server stops")
         await self._transitions.finish(patience=patience)
 
+    async def _refresh(self) -> bool:
+        """Have the source bring what is new; return whether there was anything."""
+        serving = {(served.name, served.version) for served in self._registry.served()}
+        return await offload(self._source.refresh, serving=serving, failed=self._failed())
+
+    def _failed(self) -> set[Key]:
+        return {key for key, attempt in self._tried.items() if attempt.failure is not None}
+
     async def _models(self) -> Mapping[str, ModelDirectory]:
-        found = await offload(find_models, self._root, model_name=self._model_name)
+        await self._refresh()
+        found = await offload(find_models, self._source.root, model_name=self._model_name)
         return {model.name: model for model in found}
 
     async def _reconcile(self, model: ModelDirectory) -> Exception | None:

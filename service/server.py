@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from typing import NoReturn
 
 import uvloop
@@ -27,6 +28,8 @@ from service.routes.metrics import METRICS_PATH, MetricsPort
 from service.security import exposure
 from service.security.tls import CertificateFiles, RenewingContext
 from service.settings import Settings
+from service.storage.address import is_url
+from service.storage.source import require_usable
 from service.workers.supervisor import Supervisor
 from service.workers.worker import Worker
 
@@ -39,7 +42,9 @@ def serve(settings: Settings) -> None:
     Raises ConfigurationError if the address cannot be listened on, the repository is no directory, or the provider is not there;
     NoWorkerStarts if there are to be several processes and none gets as far as to load.
     """
-    if not settings.repository.is_dir():
+    if is_url(settings.repository):
+        require_usable(settings.repository, settings.cache_directory)
+    elif not Path(settings.repository).is_dir():
         raise ConfigurationError(f"The model repository {settings.repository} is not a directory. Name one: axon serve DIRECTORY.")
     if settings.shutdown_delay >= max(1, settings.shutdown_timeout):
         raise ConfigurationError("Setting 'shutdown_delay' is part of 'shutdown_timeout': it must be shorter.")

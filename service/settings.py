@@ -21,7 +21,7 @@ _SERVICE_LINK = re.compile(r"AXON_(.*_)?(SERVICE_(HOST|PORT.*)=|PORT_\d+_(TCP|UD
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set for a server: in axon.toml, as AXON_<NAME> in the environment, or on the command line.
 
-    repository: directory of the models.
+    repository: directory of the models, or its URL in an object store.
     model_name: name of the model if the repository is a single one (a bare model.onnx).
     host: address to listen on; loopback unless set otherwise.
     port: TCP port; 0 takes a free one.
@@ -37,7 +37,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_level: debug, info, warning or error.
     max_body_size: largest request body, in bytes, after decompression.
     min_compress_size: smallest answer of a model that is compressed for a client that accepts it, in bytes.
-    cache_directory: where optimised graphs and compiled engines are kept between starts; unset, they are made anew.
+    cache_directory: where optimised graphs and compiled engines are kept between starts; unset, they are made anew. Models of an
+        object store are kept there as well; unset, in .cache/axon of the user's home directory.
+    cache_limit: how many bytes of models from an object store are kept; those that are not served go first.
     api_keys: file of API keys, see `axon keys`; with it every call but a health check needs one.
     open_metrics: whether /metrics needs no key; it names models and shows how much they are used.
     tls_certificate, tls_key: PEM files; with them the server speaks TLS only.
@@ -53,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     write_timeout: how long a client may take for an answer, in seconds; longer as long as it takes 16 KiB a second.
     """
 
-    repository: Path = Path("models")
+    repository: str = "models"
     model_name: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
@@ -70,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_body_size: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
     min_compress_size: Annotated[int, msgspec.Meta(ge=0)] = 256 * 1024
     cache_directory: Path | None = None
+    cache_limit: Annotated[int, msgspec.Meta(ge=0)] = 50 * 1000**3
     shutdown_timeout: Annotated[int, msgspec.Meta(ge=0)] = 30
     api_keys: Path | None = None
     open_metrics: bool = False

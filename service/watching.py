@@ -9,6 +9,7 @@ from typing import Final
 from watchfiles import awatch
 
 from service.lifecycle import Lifecycle
+from service.repository.source import Source
 
 logger = logging.getLogger("axon.watching")
 
@@ -19,6 +20,13 @@ SETTLE_SECONDS: Final = 2.0
 async def watch(lifecycle: Lifecycle, root: Path, *, interval: float) -> None:
     """Load the repository again whenever it changes, until cancelled. Looks at it every `interval` seconds in any case."""
     async for _ in _changes(root, interval):
+        await lifecycle.load_all()
+
+
+async def catch_up(lifecycle: Lifecycle, source: Source, *, interval: float) -> None:
+    """Try every `interval` seconds to load a repository that was out of reach at the start."""
+    while not source.reached:
+        await asyncio.sleep(interval)
         await lifecycle.load_all()
 
 

@@ -79,6 +79,7 @@ def importers(*packages: str) -> set[str]:
             {module for module in FILES if lies_in(module, "service.grpc")},
             id="gRPC",
         ),
+        pytest.param(["obstore", "boto3"], {"service.storage.store"}, id="object stores"),
         pytest.param(["httpx"], {"service.client"}, id="the HTTP client"),
         pytest.param(
             ["PIL"],
@@ -122,6 +123,8 @@ MAY_IMPORT = {
     "service.protocols": ("service.repository", "service.inference.served_model"),
     "service.observability": ("service.inference", "service.registry", "service.transitions"),
     "service.security": (),
+    "service.storage": ("service.repository", "service.inference.private_files"),
+    "service.storage_command": ("service.repository", "service.storage"),
     "service.routes": (
         "service.repository",
         "service.inference",
@@ -158,7 +161,7 @@ MAY_IMPORT = {
     "service.http_protocol": ("service.http_connections", "service.http_exchange", "service.request_context"),
     "service.http_server": ("service.http_connections", "service.http_protocol", "service.process"),
     "service.workers": ("service.observability", "service.process", "service.settings"),
-    "service.watching": ("service.lifecycle",),
+    "service.watching": ("service.lifecycle", "service.repository.source"),
     "service.settings": ("service.observability.logging",),
     "service.client": ("service.repository", "service.protocols"),
 }

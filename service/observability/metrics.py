@@ -118,6 +118,11 @@ class Metrics:
             "axon_refused_requests", "Requests that the API keys refused, by why.", ("reason",), registry=self.registry
         )
         self._refused = {reason: refused.labels(reason) for reason in _REFUSALS}
+        self._repository_failures = Counter(
+            "axon_repository_failures",
+            "Looks at an object store that failed, and versions in it that were refused.",
+            registry=self.registry,
+        )
         self.load_failures = Counter("axon_model_load_failures", "Loads that failed.", ("model",), registry=self.registry)
         self.load_seconds = Gauge(
             "axon_model_load_duration_seconds",
@@ -139,6 +144,10 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """Count a request that was refused before anybody looked at it."""
         self._refused[reason].inc()
+
+    def repository_failed(self) -> None:
+        """Count a look at the repository's store that failed, or a damaged version in it."""
+        self._repository_failures.inc()
 
     def load_ended(self, name: str, *, seconds: float, failed: bool) -> None:
         """Count a failed load and note how long it took."""

@@ -41,6 +41,16 @@ def checked_name(name: str) -> str:
     return name
 
 
+def is_name(text: str) -> bool:
+    """Say whether a model can be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_version(text: str) -> bool:
+    """Say whether a directory of this name can be a version."""
+    return _VERSION.fullmatch(text) is not None
+
+
 def find_models(root: Path, *, model_name: str | None = None) -> list[ModelDirectory]:
     """List the models of a repository, by name.
 
@@ -99,15 +109,21 @@ def publish(staging: Path, model_directory: Path, **facts: Any) -> Manifest:  # 
         version = max(_taken_versions(model_directory), default=0) + 1
         manifest = Manifest(name=name, version=version, created=created, files=files, **facts)
         manifest.write(staging)
-        _sync(staging)
-        try:
-            staging.rename(model_directory / str(version))
-        except OSError:
-            if not (model_directory / str(version)).exists():
-                raise
-            continue  # another publisher took this number first
-        _sync_directory(model_directory)
-        return manifest
+        if place(staging, model_directory / str(version)):
+            return manifest
+
+
+def place(staging: Path, version_directory: Path) -> bool:
+    """Rename a filled staging directory into place; return False if there is a version of this number already."""
+    _sync(staging)
+    try:
+        staging.rename(version_directory)
+    except OSError:
+        if not version_directory.exists():
+            raise
+        return False
+    _sync_directory(version_directory.parent)
+    return True
 
 
 def _taken_versions(model_directory: Path) -> Iterator[int]:

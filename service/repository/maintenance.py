@@ -125,12 +125,24 @@ def prune(root: Path, name: str, *, keep: int) -> list[int]:
     model = find_model(root, _model_alone(name))
     removed = []
     for number, directory in list(model.versions.items())[:-keep]:
-        _remove(directory)
+        remove_version(directory)
         removed.append(number)
     for leftover in _leftovers(model.path):
         shutil.rmtree(leftover, ignore_errors=True)
     clear_abandoned(model.path, STAGING)
     return removed
+
+
+def remove_version(directory: Path) -> None:
+    """Rename a version away and delete it: a reader sees a whole one or none. Raises PackageError."""
+    try:
+        grave = Path(tempfile.mkdtemp(prefix=f"{_REMOVED}{directory.name}-", dir=directory.parent))
+        directory.rename(grave)  # an empty directory is replaced in one step
+        shutil.rmtree(grave)
+    except FileNotFoundError:
+        return  # another prune was faster
+    except OSError as error:
+        raise PackageError(f"Cannot remove {directory}: {error.strerror or error}.") from error
 
 
 def _model_alone(reference: str) -> str:
@@ -148,17 +160,6 @@ def _copy(source: Path, target: Path, manifest: Manifest) -> None:
             shutil.copyfile(source / file, target / file)
     except OSError as error:
         raise PackageError(f"Cannot copy {source}: {error.strerror or error}. Nothing was published.") from error
-
-
-def _remove(directory: Path) -> None:
-    try:
-        grave = Path(tempfile.mkdtemp(prefix=f"{_REMOVED}{directory.name}-", dir=directory.parent))
-        directory.rename(grave)  # an empty directory is replaced in one step
-        shutil.rmtree(grave)
-    except FileNotFoundError:
-        return  # another prune was faster
-    except OSError as error:
-        raise PackageError(f"Cannot remove {directory}: {error.strerror or error}.") from error
 
 
 def _leftovers(model_directory: Path) -> Iterator[Path]:

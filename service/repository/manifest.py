@@ -79,9 +79,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """Read `manifest.json` of a package. Raises PackageError if it is absent or not a manifest."""
         path = directory / MANIFEST_NAME
         try:
-            manifest = msgspec.json.decode(path.read_bytes(), type=cls)
+            content = path.read_bytes()
         except OSError as error:
             raise PackageError(f"Cannot read {path}: {error.strerror}.") from error
+        return cls.parse(content, path)
+
+    @classmethod
+    def parse(cls, content: bytes, path: Path | str) -> Self:
+        """Read the content of a `manifest.json` that stands at `path`. Raises PackageError if it is not a manifest."""
+        try:
+            manifest = msgspec.json.decode(content, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise PackageError(f"{path} is not a manifest: {error}. Publish the model again.") from error
         if manifest.format != FORMAT:

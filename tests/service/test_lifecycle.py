@@ -194,7 +194,7 @@ from service.app import create_app
 from service.settings import Settings
 
 async def live():
-    app = create_app(Settings(repository=Path(sys.argv[1])))
+    app = create_app(Settings(repository=sys.argv[1]))
     async with app.lifespan():
         loading = [task for task in asyncio.all_tasks() if task.get_coro().__name__ == "keep"]
         assert loading

@@ -70,7 +70,7 @@ def test_every_parameter_of_a_path_is_described(document: dict[str, Any]) -> Non
 
 def test_every_route_of_the_application_is_described(document: dict[str, Any], tmp_path: Path) -> None:
     """The mounts below /v2/models, /v1/models and /models are described by the paths in them."""
-    app = create_app(Settings(repository=tmp_path))
+    app = create_app(Settings(repository=str(tmp_path)))
     described = {(path, method.upper()) for path, method, _operation in operations(document)}
 
     for route in app.routes:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from typing import Final
 
 from litestar import Litestar
 from litestar.types import ASGIApp
@@ -11,12 +12,15 @@ from litestar.types import ASGIApp
 from service import __version__
 from service.errors import ConfigurationError
 from service.grpc.address import Address
+from service.grpc.management import Management
 from service.grpc.server import GrpcServer
+from service.inference.threads import available_cpus
 from service.lifecycle import Lifecycle
 from service.observability.combined import Combined
 from service.observability.event_loop import watch_event_loop
 from service.observability.metrics import Metrics
 from service.observability.statistics import Statistics
+from service.offload import Turns
 from service.process import Process
 from service.registry import Registry
 from service.routes import documentation, errors, health, metrics, openapi, repository
@@ -39,6 +43,7 @@ from service.storage.source import source_of
 from service.watching import SETTLE_SECONDS, catch_up, watch
 
 logger = logging.getLogger("axon.app")
+_LEAST_TURNS: Final = 4  # large bodies and answers that are worked on at a time
 
 
 def create_app(settings: Settings, process: Process | None = None, *, grpc_address: Address | None = None) -> Litestar:
@@ -77,11 +82,12 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
     opened = open_paths(open_metrics=settings.open_metrics)
     managed = settings.model_control == "explicit" and may_be_managed(settings.host, keys=guard is not None)
     allowed = process if managed else None
+    turns = Turns(max(_LEAST_TURNS, available_cpus(processes=process.count)))
     grpc_server = grpc_address and GrpcServer(
         registry,
-        statistics,
-        allowed,
+        Management(registry, statistics, allowed),
         grpc_address,
+        turns,
         max_message_size=settings.max_body_size,
         reflect=settings.grpc_reflection,
         guard=guard,
@@ -119,8 +125,8 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
             await servers.aclose()
             await lifecycle.close(patience=process.time_left)
 
-    answering = Answering(max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
-    infer = Inference(registry, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
+    answering = Answering(turns, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
+    infer = Inference(registry, turns, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
     application = Litestar(
         route_handlers=[
             ModelRoutes(registry, statistics, infer).handler(),

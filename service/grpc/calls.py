@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 
-from service.grpc import messages, status
+from service.grpc import messages, status, wire
 from service.grpc.messages import Message
 from service.grpc.status import Context, Metadata
 from service.request_context import begin, request_context
@@ -33,6 +33,7 @@ def unary(request: str, action: Callable[[Message], Awaitable[Message]]) -> grpc
     async def call(body: bytes, context: Context) -> bytes:
         begin_call(context)
         try:
+            wire.refuse_many_fields(body)
             answer: bytes = (await action(messages.parse(kind, body))).SerializeToString()
         except Exception as error:  # noqa: BLE001 -- all become a status
             await status.abort(context, error, call_metadata())

@@ -17,13 +17,14 @@ from service.grpc.messages import Message
 from service.inference.served_model import Answer
 from service.protocols import binary_tensors
 from service.protocols.classification import classes
-from service.protocols.open_inference import InferRequest, RequestedOutput
+from service.protocols.open_inference import InferRequest, RequestedOutput, refuse_many
 from service.protocols.parameters import OutputOptions, Parameters, output_options, refuse_shared_memory, request_options
 from service.repository.datatypes import DATATYPES, Datatype
 
 Array = np.ndarray[Any, Any]
 
 _RAW_INPUTS: Final = 7
+_TENSORS: Final = (5, 6)  # inputs and outputs
 _RAW_OUTPUTS: Final = 6
 _MAX_RANK: Final = 32
 # tritonclient asks in this way to be told which answer of a stream is the last for its request: here, every one.
@@ -56,7 +57,7 @@ class Envelope:
 
 def unpack(body: bytes) -> Envelope:
     """Read all of a request but its tensors. Raises MalformedBody."""
-    rest, raw = wire.split(body, _RAW_INPUTS)
+    rest, raw = wire.split(body, _RAW_INPUTS, nested=_TENSORS)
     message = messages.parse(messages.InferRequest, rest)
     return Envelope(message, [*raw, *message.raw_input_contents])
 
@@ -66,6 +67,8 @@ def decode(envelope: Envelope) -> InferRequest:
     message = envelope.message
     if not message.inputs:
         raise MalformedBody("The request has no inputs. Send at least one InferInputTensor.")
+    refuse_many(message.inputs, "inputs")
+    refuse_many(message.outputs, "outputs")
     parameters = _parameters(message.parameters, "the request")
     asked = {key: value for key, value in parameters.items() if key != _ASKS_FOR_FINAL}
     return InferRequest(
@@ -115,7 +118,7 @@ def _input(tensor: Message, raw: memoryview | bytes | None) -> Array:
     if tensor.parameters:
         refuse_shared_memory(_parameters(tensor.parameters, where), where)
     datatype = _datatype(tensor.datatype, where)
-    shape = tuple(tensor.shape)
+    shape = tuple(tensor.shape[: _MAX_RANK + 1])
     if len(shape) > _MAX_RANK or any(size < 0 for size in shape):
         raise MalformedBody(f"{where} has no valid shape; expected up to {_MAX_RANK} sizes of 0 or more, the batch axis first.")
     if raw is None:

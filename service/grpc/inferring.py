@@ -13,7 +13,7 @@ from service.grpc.inference import Envelope
 from service.grpc.status import Context, Metadata
 from service.inference.batcher import Timing
 from service.inference.served_model import ServedModel
-from service.offload import offload
+from service.offload import Turns
 from service.protocols.open_inference import InferRequest
 from service.registry import Registry
 from service.request_context import request_context
@@ -31,8 +31,11 @@ class Inference:
     `admit` raises if one more message of a stream may not be answered.
     """
 
-    def __init__(self, registry: Registry, *, stopping: asyncio.Event, admit: Callable[[Context], None] | None = None) -> None:
+    def __init__(
+        self, registry: Registry, turns: Turns, *, stopping: asyncio.Event, admit: Callable[[Context], None] | None = None
+    ) -> None:
         self._registry = registry
+        self._turns = turns
         self._admit = admit
         self._stopping = stopping
 
@@ -105,9 +108,8 @@ class Inference:
     async def _answer(self, envelope: Envelope, size: int, allowed: float | None) -> tuple[list[wire.Buffer], Metadata]:
         """Run a request of `size` bytes that has `allowed` seconds left by the client's deadline."""
         arrived_at = perf_counter()
-        model = self._registry.get(envelope.model, envelope.version)
-        model.refuse_if_full()  # before the work of reading
-        request = await _decoded(envelope, size, model)
+        self._registry.get(envelope.model, envelope.version).refuse_if_full()  # before the work of reading
+        model, request = await self._decoded(envelope, size)
         limits = [seconds for seconds in (allowed, request.options.timeout) if seconds is not None]
         answer = await model.infer(
             request.inputs,
@@ -119,12 +121,13 @@ class Inference:
         pieces = inference.encode(answer, model=model.name, version=model.version, envelope=envelope, request=request)
         return pieces, _trailers(model, answer.timing)
 
-
-async def _decoded(envelope: Envelope, size: int, model: ServedModel) -> InferRequest:
-    """Read the tensors; on a thread if that takes long."""
-    if size > (_LARGE_RAW if envelope.raw and not model.takes_text else _LARGE):
-        return await offload(inference.decode, envelope)
-    return inference.decode(envelope)
+    async def _decoded(self, envelope: Envelope, size: int) -> tuple[ServedModel, InferRequest]:
+        """Read the tensors, on a thread if that takes long, and find the model that serves when that is done."""
+        model = self._registry.get(envelope.model, envelope.version)
+        if size <= (_LARGE_RAW if envelope.raw and not model.takes_text else _LARGE):
+            return model, inference.decode(envelope)
+        request = await self._turns.run(inference.decode, envelope)
+        return self._registry.get(envelope.model, envelope.version), request
 
 
 def _trailers(model: ServedModel, timing: Timing) -> Metadata:

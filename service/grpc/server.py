@@ -19,8 +19,7 @@ from service.grpc.inferring import Inference
 from service.grpc.management import Management
 from service.grpc.protection import Protection
 from service.grpc.tls import server_credentials
-from service.observability.statistics import Statistics
-from service.process import ModelChanges
+from service.offload import Turns
 from service.registry import Registry
 from service.security.guard import Guard
 from service.security.tls import CertificateFiles
@@ -38,7 +37,7 @@ _KEEPALIVE: Final = (
 
 
 class GrpcServer:
-    """The server over a registry. Without `changes`, loading and unloading are refused; sizes are in bytes.
+    """The server over a registry. Large requests wait for their turns to be decoded; sizes are in bytes.
 
     A `guard` asks every call for its key; with `certificates` it speaks TLS. Raises ConfigurationError if they are unusable.
     """
@@ -46,9 +45,9 @@ class GrpcServer:
     def __init__(
         self,
         registry: Registry,
-        statistics: Statistics,
-        changes: ModelChanges | None,
+        management: Management,
         address: Address,
+        turns: Turns,
         *,
         max_message_size: int,
         reflect: bool = False,
@@ -56,8 +55,9 @@ class GrpcServer:
         certificates: CertificateFiles | None = None,
     ) -> None:
         self._registry = registry
-        self._management = Management(registry, statistics, changes)
+        self._management = management
         self._address = address
+        self._turns = turns
         self._max_message_size = max_message_size
         self._reflect = reflect
         self._protection = None if guard is None else Protection(guard)
@@ -105,7 +105,7 @@ class GrpcServer:
             ),
         )
         admit = None if self._protection is None else self._protection.admit_message
-        methods = Inference(self._registry, stopping=stopping, admit=admit).handlers() | self._management.handlers()
+        methods = Inference(self._registry, self._turns, stopping=stopping, admit=admit).handlers() | self._management.handlers()
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(messages.SERVICE, methods), health.handler()),
         )

@@ -3,8 +3,10 @@
 Rules: protobuf.dev/programming-guides/encoding. A parser would copy each tensor out of the message, and again on each access.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
+
+from service.errors import MalformedBody
 
 Buffer = Any  # bytes, memoryview, numpy array of bytes
 
@@ -12,31 +14,36 @@ _VARINT: Final = 0
 _FIXED64: Final = 1
 _LENGTH: Final = 2
 _FIXED32: Final = 5
+_MOST_FIELDS: Final = 1 << 15
+_LEAST_BYTES: Final = 2  # of a field
 
 
-def split(message: bytes, field: int) -> tuple[bytes, list[memoryview]]:
+def split(message: bytes, field: int, *, nested: Collection[int] = ()) -> tuple[bytes, list[memoryview]]:
     """Take every value of a top-level bytes field out of a message: return the rest of it, and views of the values.
 
-    From a point on that cannot be read the message is left as it is, for the parser to refuse.
+    From a point on that cannot be read the message is left as it is, for the parser to refuse. Raises MalformedBody if there are
+    more fields than any request has, those in the messages of the fields `nested` among them: to parse them would take seconds.
     """
     view = memoryview(message)
+    walk = _Walk(message)
     values: list[memoryview] = []
     rest: list[memoryview] = []
-    kept = position = 0
-    try:
-        while position < len(message):
-            start = position
-            tag, position = _varint(message, position)
-            begin, position = _value(message, position, tag & 7)
-            if position > len(message):
-                break
-            if tag == field << 3 | _LENGTH:
-                rest.append(view[kept:start])
-                values.append(view[begin:position])
-                kept = position
-    except (IndexError, ValueError):
-        pass
+    kept = 0
+    for tag, start, begin, end in walk.fields(0, len(message)):
+        if tag == field << 3 | _LENGTH:
+            rest.append(view[kept:start])
+            values.append(view[begin:end])
+            kept = end
+        elif tag & 7 == _LENGTH and tag >> 3 in nested:
+            for _ in walk.fields(begin, end):
+                pass  # they are counted
     return (b"".join([*rest, view[kept:]]) if values else message), values
+
+
+def refuse_many_fields(message: bytes) -> None:
+    """Raise MalformedBody if a message has more fields than any call has."""
+    for _ in _Walk(message).fields(0, len(message)):
+        pass
 
 
 def joined(message: bytes, field: int, values: Iterable[Buffer]) -> list[Buffer]:
@@ -55,6 +62,34 @@ def embedded(field: int, pieces: Sequence[Buffer]) -> list[Buffer]:
 def header(field: int, size: int) -> bytes:
     """Return what stands before a value of `size` bytes."""
     return _encoded(field << 3 | _LENGTH) + _encoded(size)
+
+
+class _Walk:
+    """Steps from field to field of a message, and of messages in it, as long as there are not too many in all."""
+
+    def __init__(self, message: bytes) -> None:
+        self._message = message
+        self._left = _MOST_FIELDS
+
+    def fields(self, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yield of each field between two positions its tag, where it starts, and where its value begins and ends."""
+        while position < end:
+            start = position
+            try:
+                tag, position = _varint(self._message, position)
+                begin, position = _value(self._message, position, tag & 7)
+            except (IndexError, ValueError):
+                position = end + 1
+            if position > end:
+                self._count((end - start) // _LEAST_BYTES)  # what cannot be read here may be many fields to the parser
+                return
+            self._count(1)
+            yield tag, start, begin, position
+
+    def _count(self, fields: int) -> None:
+        self._left -= fields
+        if self._left < 0:
+            raise MalformedBody(f"The message has more than {_MOST_FIELDS} fields. Send fewer tensors and parameters.")
 
 
 def _value(message: bytes, position: int, kind: int) -> tuple[int, int]:

@@ -4,6 +4,7 @@ Rules: github.com/kserve/open-inference-protocol, specification/protocol/inferen
 docs/protocol/extension_binary_data.md for tensors in binary form.
 """
 
+from collections.abc import Sized
 from math import prod
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ _WRITE: Final = orjson.OPT_SERIALIZE_NUMPY
 _DATATYPES: Final[dict[str, Datatype]] = {datatype: datatype for datatype in DATATYPES}
 _MAX_RANK: Final = 32
 _MAX_SIZE: Final = 2**63 - 1
+_MOST_TENSORS: Final = 4096
 _RAW: Final = RequestOptions(binary_outputs=True)
 
 
@@ -149,6 +151,12 @@ def encode(answer: Answer, *, model: str, version: int, request: InferRequest) -
     return EncodedAnswer([head, *blobs], len(head) if blobs else None)
 
 
+def refuse_many(tensors: Sized, what: str) -> None:
+    """Raise MalformedBody for more tensors than any model has: each takes time and a kilobyte before its name proves unknown."""
+    if len(tensors) > _MOST_TENSORS:
+        raise MalformedBody(f"The request has {len(tensors)} {what}; a request may have up to {_MOST_TENSORS}.")
+
+
 class _Blobs:
     """The binary tensors behind the JSON, one after another; None if the body is said to be JSON alone."""
 
@@ -177,6 +185,7 @@ def _inputs(tensors: object, blobs: _Blobs) -> tuple[dict[str, Array], frozenset
         raise MalformedBody(
             'The request has no inputs. Send {"inputs": [{"name": ..., "shape": ..., "datatype": ..., "data": ...}]}.'
         )
+    refuse_many(tensors, "inputs")
     inputs: dict[str, Array] = {}
     missing: set[str] = set()
     written: list[WrittenTensor] = []
@@ -241,6 +250,7 @@ def _outputs(value: object) -> tuple[RequestedOutput, ...]:
         return ()
     if not isinstance(value, simdjson.Array):
         raise MalformedBody("'outputs' must be a list: [{\"name\": ...}].")
+    refuse_many(value, "outputs")
     return tuple(_output(item) for item in value)
 
 

@@ -7,10 +7,10 @@ from typing import Final
 from litestar.types import HTTPScope, Receive, Send
 
 from service.inference.served_model import Answer, ServedModel
-from service.offload import offload
+from service.offload import Turns
 from service.protocols.features import ModelInputs
 from service.request_context import request_context
-from service.routes.asgi import JSON_TYPE, CancelledOnDisconnect, deadline, inference_headers, read_body, respond_compressed
+from service.routes.asgi import JSON_TYPE, Body, CancelledOnDisconnect, deadline, inference_headers, read_body, respond_compressed
 
 # Bytes from which decoding and encoding leave the event loop: there they would take milliseconds.
 _LARGE_BODY: Final = 1 << 16
@@ -30,7 +30,8 @@ class Decoded:
 class Answering:
     """Answers calls. Sizes are in bytes: of the largest body that is read, and of the smallest answer that may be compressed."""
 
-    def __init__(self, *, max_body_size: int, min_compress_size: int) -> None:
+    def __init__(self, turns: Turns, *, max_body_size: int, min_compress_size: int) -> None:
+        self._turns = turns
         self.max_body_size: Final = max_body_size
         self._min_compress_size = min_compress_size
 
@@ -46,20 +47,36 @@ class Answering:
         find().refuse_if_full()  # before the work of reading
         body = await read_body(scope, receive, limit=self.max_body_size)
         with CancelledOnDisconnect(scope):
-            model = find()
-            request = await offload(decode, body, model) if _takes_long(body) else decode(body, model)
+            model, request = await self._decoded(body, find, decode)
             answer = await model.infer(request.inputs.arrays, request.outputs, request.inputs.missing, deadline=deadline(scope))
-            encoded = await offload(request.encode, answer) if answer.nbytes > _LARGE_ANSWER else request.encode(answer)
+            encoded = await self._turns.run(request.encode, answer) if answer.nbytes > _LARGE_ANSWER else request.encode(answer)
             await respond_compressed(
                 scope,
                 send,
                 [encoded],
                 min_size=self._min_compress_size,
+                turns=self._turns,
                 content_type=request.content_type,
                 headers=inference_headers(answer.timing, model.version, request_context().started_at),
             )
+
+    async def _decoded(
+        self, body: Body, find: Callable[[], ServedModel], decode: Callable[[bytes, ServedModel], Decoded]
+    ) -> tuple[ServedModel, Decoded]:
+        """Decode a body for the model that serves when that is done: one that was replaced meanwhile takes nothing more."""
+        while True:
+            model = find()
+            if body.coding is None and not _takes_long(body.data):
+                return model, decode(body.data, model)
+            request = await self._turns.run(_decode, decode, body, model)
+            if find() is model:
+                return model, request
 
 
 def _takes_long(body: bytes) -> bool:
     """Whether a body may take milliseconds to decode: a large one, and one with a picture or anything else beside plain JSON."""
     return len(body) > _LARGE_BODY or not body.isascii() or b"b64" in body or b"\\u" in body
+
+
+def _decode(decode: Callable[[bytes, ServedModel], Decoded], body: Body, model: ServedModel) -> Decoded:
+    return decode(body.plain(), model)

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Message, Receive, Scope, Send
 
 from service.errors import AxonError, InvalidRequest, MalformedBody, PayloadTooLarge, ShuttingDown, UnsupportedEncoding, shown
 from service.inference.batcher import Timing
-from service.offload import offload
+from service.offload import Turns
 from service.protocols.compression import CODINGS, accepted_coding, compress, decompress
 from service.request_context import CLIENT_LEFT, begin, request_context
 
@@ -36,15 +36,26 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
-    """Read the whole body, decompressed if it is compressed.
+class Body(NamedTuple):
+    """A body as it came, and its coding if it is compressed."""
 
-    Raises PayloadTooLarge as soon as it is known to exceed `limit` bytes, compressed or not; UnsupportedEncoding before it is read.
+    data: bytes
+    coding: str | None
+    limit: int
+
+    def plain(self) -> bytes:
+        """Return the body, decompressed. Raises PayloadTooLarge as soon as it is known to exceed the limit, or MalformedBody."""
+        return self.data if self.coding is None else decompress(self.data, self.coding, limit=self.limit)
+
+
+async def read_body(scope: Scope, receive: Receive, *, limit: int) -> Body:
+    """Read the whole body as it is: what is compressed is decompressed where it is decoded, as it takes memory from then on.
+
+    Raises PayloadTooLarge as soon as it is known to exceed `limit` bytes; UnsupportedEncoding before it is read.
     """
     coding = header(scope, b"content-encoding")
     coding = None if coding is None else _coding(coding)
-    body = await _read_raw(scope, receive, limit=limit)
-    return body if coding is None else await offload(decompress, body, coding, limit=limit)
+    return Body(await _read_raw(scope, receive, limit=limit), coding, limit)
 
 
 def _coding(content_encoding: str) -> str | None:
@@ -104,13 +115,14 @@ async def respond_compressed(
     parts: Sequence[bytes | memoryview],
     *,
     min_size: int,
+    turns: Turns,
     content_type: bytes = JSON_TYPE,
     headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
     """Send a response with status 200, compressed if it has at least `min_size` bytes and the client asks for it."""
     wishes = header(scope, b"accept-encoding")
     if wishes and sum(map(len, parts)) >= min_size and (coding := accepted_coding(wishes)):
-        parts = [await offload(compress, parts, coding)]
+        parts = [await turns.run(compress, parts, coding)]
         headers = [*headers, (b"content-encoding", coding.encode())]
     await respond(send, parts, content_type=content_type, headers=headers)
 

@@ -1,5 +1,6 @@
 """The table of statuses, row by row as in REST; awkward bytes; and never an INTERNAL for what a client can send."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,3 +224,24 @@ def test_no_bytes_make_the_server_fail(stub: Any, body: bytes) -> None:
         stub.bytes("ModelInfer", body)
     except grpc.RpcError as error:
         assert error.code() in (Code.INVALID_ARGUMENT, Code.NOT_FOUND)  # noqa: PT017 -- either may be right
+
+
+@pytest.mark.parametrize("kind", ["inputs", "outputs"])
+def test_request_of_more_tensors_than_any_model_has_is_refused(stub: Any, kind: str) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.infer(request(**{kind: [{"name": f"t{index}"} for index in range(5000)]}))
+
+    assert raised.value.code() is Code.INVALID_ARGUMENT
+    assert f"5000 {kind}" in raised.value.details()
+
+
+@pytest.mark.parametrize("method", ["ModelInfer", "RepositoryModelLoad", "RepositoryIndex"])
+def test_message_of_a_million_fields_is_refused_at_once(stub: Any, method: str, good_request: dict[str, Any], server: Any) -> None:
+    """It would take the event loop for seconds; other clients are answered meanwhile."""
+    began = time.monotonic()
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.bytes(method, b"\x3a\x00" * 1_000_000)
+
+    assert server.infer("affine", good_request).status_code == 200
+    assert raised.value.code() is Code.INVALID_ARGUMENT
+    assert time.monotonic() - began < 2.0

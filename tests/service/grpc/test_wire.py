@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.errors import MalformedBody
 from service.grpc import messages, wire
 
 RAW_INPUTS, RAW_OUTPUTS = 7, 6
@@ -85,3 +86,19 @@ def test_raw_tensors_are_views() -> None:
     _, (value,) = wire.split(body, RAW_INPUTS)
 
     assert value.obj is body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"\x3a\x00" * 40_000, id="raw tensors"),
+        pytest.param(b"\x2a\x00" * 40_000, id="inputs"),
+        pytest.param(b"\x2a\xc0\xf1\x04" + b"\x22\x00" * 40_000, id="parameters of an input"),
+        pytest.param(b"\x43\x44" + b"\x2a\x00" * 40_000, id="inputs behind what cannot be stepped over"),
+        pytest.param(b"\x2a\xc2\xf1\x04\x43\x44" + b"\x22\x00" * 40_000, id="parameters behind what cannot be stepped over"),
+    ],
+)
+def test_message_of_more_fields_than_any_request_has_is_refused_unparsed(body: bytes) -> None:
+    """Ten million empty raw tensors, in 20 MB, took the event loop for 55 seconds and 5 GB."""
+    with pytest.raises(MalformedBody, match="more than 32768 fields"):
+        wire.split(body, RAW_INPUTS, nested=(5,))

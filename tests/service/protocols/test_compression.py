@@ -1,4 +1,5 @@
 import gzip
+import time
 import zlib
 
 import pytest
@@ -81,3 +82,19 @@ def test_any_bytes_are_decompressed_or_refused(data: bytes, coding: str) -> None
 )
 def test_client_chooses_the_coding(accept_encoding: str, coding: str | None) -> None:
     assert accepted_coding(accept_encoding) == coding
+
+
+@pytest.mark.parametrize(
+    "accept_encoding",
+    [
+        pytest.param("a" * 60_000 + ";", id="a long word"),
+        pytest.param(" " * 60_000, id="spaces"),
+        pytest.param("gzip;" + " ;" * 30_000, id="many parameters"),
+    ],
+)
+def test_long_wish_is_read_at_once(accept_encoding: str) -> None:
+    """A header of 60 KB took the regular expression that read it before two minutes, and the whole server with it."""
+    began = time.monotonic()
+
+    assert accepted_coding(accept_encoding) is None
+    assert time.monotonic() - began < 1.0

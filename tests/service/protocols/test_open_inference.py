@@ -348,3 +348,12 @@ def test_irregular_tensor_cannot_borrow_the_lists_of_another() -> None:
 
     with pytest.raises(MalformedBody, match="Input 'b' is nested differently"):
         decoded(inputs=[regular, irregular])
+
+
+@pytest.mark.parametrize("kind", ["inputs", "outputs"])
+def test_more_tensors_than_any_model_has_are_refused_before_they_are_read(kind: str) -> None:
+    """A million of them, in 60 MB, took 29 seconds and 1 GB."""
+    body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}], kind: [{}] * 5000}
+
+    with pytest.raises(MalformedBody, match=f"has 5000 {kind}; a request may have up to 4096"):
+        decode(json.dumps(body).encode())

@@ -114,7 +114,7 @@ def test_damaged_version_never_appears(damage: str, address: Address, shelf: Pat
     assert list((tmp_path / "local" / "m").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", "a\\..\\..\\outside", "C:outside"])
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "a\\..\\..\\outside", "C:outside"])
 def test_manifest_that_leads_outside_is_refused(
     name: str, address: Address, shelf: Path, tmp_path: Path, publish_affine: Publish
 ) -> None:

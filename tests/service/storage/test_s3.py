@@ -109,10 +109,10 @@ def test_key_that_leads_outside_is_refused(key: str, bucket: Any, axon: Axon, tm
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
-        pytest.param({"AWS_SECRET_ACCESS_KEY": "topsecret"}, r"refuses the credentials \(403 Forbidden: SignatureDoesNotMatch\)", id="secret"),
-        pytest.param({"AWS_ACCESS_KEY_ID": "AKIATOPSECRET"}, r"refuses the credentials \(403 Forbidden: InvalidAccessKeyId\)", id="key"),
+        pytest.param({"AWS_SECRET_ACCESS_KEY": "topsecret"}, r"refuses the credentials.*SignatureDoesNotMatch", id="secret"),
+        pytest.param({"AWS_ACCESS_KEY_ID": "AKIATOPSECRET"}, r"refuses the credentials.*InvalidAccessKeyId", id="key"),
         pytest.param({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "cannot be reached: nothing listens there", id="nothing listens"),
-        pytest.param({"AWS_ENDPOINT_URL": "http://nowhere.invalid"}, "cannot be reached: its host name is not known", id="no such host"),
+        pytest.param({"AWS_ENDPOINT_URL": "http://nowhere.invalid"}, "cannot be reached: its host name", id="no such host"),
         pytest.param({"AWS_ALLOW_HTTP": "false"}, "plain http.*AWS_ALLOW_HTTP=true", id="plain http"),
     ],
 )  # fmt: skip

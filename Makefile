@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: install run serve test lint types check coverage models lock clean images gpu gpu-here faults-serving soak fuzz conformance-kserve proto
+.PHONY: install run serve test lint types check coverage models lock clean images gpu gpu-here faults-serving soak bench fuzz conformance-kserve proto
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.dev
@@ -87,6 +87,11 @@ faults-serving: $(VENV)/.dev
 	$(BIN)/python tests/faults/rolling_restart.py --workers 2
 	$(BIN)/python tests/faults/kill_workers.py
 	$(BIN)/python tests/faults/connection_flood.py
+
+# Serving beside onnxruntime alone and a plain endpoint; needs wrk and two CPUs. BENCH='--models cnn --rounds 5' chooses.
+bench: $(VENV)/.dev
+	mkdir -p .axon
+	$(BIN)/python tests/benchmarks/serving/bench.py .axon/serving.md $(BENCH)
 
 # A thousand swaps of a version under load: answers and memory.
 soak: $(VENV)/.dev

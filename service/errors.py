@@ -204,6 +204,7 @@ class PayloadTooLarge(AxonError):
 
     status = 413
     code = "payload_too_large"
+    outcome = "invalid"
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The request body is larger than {limit} bytes. Send fewer rows a request, or raise max_body_size.")
@@ -214,6 +215,7 @@ class DecodedTooLarge(AxonError):
 
     status = 413
     code = "payload_too_large"
+    outcome = "invalid"
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -227,6 +229,7 @@ class NotAcceptable(AxonError):
 
     status = 406
     code = "not_acceptable"
+    outcome = "invalid"
 
 
 class UnsupportedMediaType(AxonError):
@@ -234,6 +237,7 @@ class UnsupportedMediaType(AxonError):
 
     status = 415
     code = "unsupported_media_type"
+    outcome = "invalid"
 
 
 class NotImplementedByModel(AxonError):
@@ -241,6 +245,7 @@ class NotImplementedByModel(AxonError):
 
     status = 501
     code = "not_implemented"
+    outcome = "invalid"
 
 
 class UnsupportedEncoding(AxonError):
@@ -248,6 +253,7 @@ class UnsupportedEncoding(AxonError):
 
     status = 415
     code = "unsupported_encoding"
+    outcome = "invalid"
 
     def __init__(self, encoding: str) -> None:
         super().__init__(f"Content-Encoding '{shown(encoding)}' is not supported. Send the body in gzip, in deflate, or unencoded.")

@@ -23,6 +23,9 @@ class LifecycleObserver(Protocol):
     def unloaded(self, name: str, version: int) -> None:
         """Report that a version has been taken down."""
 
+    def forgotten(self, name: str, version: str) -> None:
+        """Report that a version that does not serve is gone from the repository; with an empty `version`, the whole model."""
+
     def state_changed(self, status: VersionStatus) -> None:
         """Report the state that a version has now."""
 

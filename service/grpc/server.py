@@ -17,10 +17,12 @@ from service.grpc.health import NAME as HEALTH
 from service.grpc.health import Health
 from service.grpc.inferring import Inference
 from service.grpc.management import Management
+from service.grpc.observed import Observed
 from service.grpc.protection import Protection
 from service.grpc.tls import server_credentials
 from service.offload import Turns
 from service.registry import Registry
+from service.request_context import CallObserver
 from service.security.guard import Guard
 from service.security.tls import CertificateFiles
 from service.stopping import Stopping
@@ -39,7 +41,7 @@ _KEEPALIVE: Final = (
 class GrpcServer:
     """The server over a registry. Large requests wait for their turns to be decoded; sizes are in bytes.
 
-    A `guard` asks every call for its key; with `certificates` it speaks TLS. Raises ConfigurationError if they are unusable.
+    A `guard` asks every call for its key; with `certificates` it speaks TLS; an `observer` is told of every call. Raises ConfigurationError if they are unusable.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class GrpcServer:
         reflect: bool = False,
         guard: Guard | None = None,
         certificates: CertificateFiles | None = None,
+        observer: CallObserver | None = None,
     ) -> None:
         self._registry = registry
         self._management = management
@@ -61,6 +64,7 @@ class GrpcServer:
         self._max_message_size = max_message_size
         self._reflect = reflect
         self._protection = None if guard is None else Protection(guard)
+        self._observed = None if observer is None else Observed(observer)
         self._credentials = None if certificates is None else server_credentials(certificates)
 
     @asynccontextmanager
@@ -96,7 +100,7 @@ class GrpcServer:
 
     def _made(self, health: Health, stopping: asyncio.Event) -> Any:  # noqa: ANN401 -- grpc has no types
         server = grpc.aio.server(
-            interceptors=() if self._protection is None else (self._protection,),
+            interceptors=[each for each in (self._observed, self._protection) if each is not None],
             options=(
                 ("grpc.so_reuseport", int(self._address.shared)),
                 ("grpc.max_receive_message_length", self._max_message_size),

@@ -41,7 +41,7 @@ _KEEPALIVE: Final = (
 class GrpcServer:
     """The server over a registry. Large requests wait for their turns to be decoded; sizes are in bytes.
 
-    A `guard` asks every call for its key; with `certificates` it speaks TLS; an `observer` is told of every call. Raises ConfigurationError if they are unusable.
+    A `guard` asks every call for its key; with `certificates` it speaks TLS. Raises ConfigurationError if they are unusable.
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class GrpcServer:
         reflect: bool = False,
         guard: Guard | None = None,
         certificates: CertificateFiles | None = None,
-        observer: CallObserver | None = None,
     ) -> None:
         self._registry = registry
         self._management = management
@@ -64,18 +63,19 @@ class GrpcServer:
         self._max_message_size = max_message_size
         self._reflect = reflect
         self._protection = None if guard is None else Protection(guard)
-        self._observed = None if observer is None else Observed(observer)
         self._credentials = None if certificates is None else server_credentials(certificates)
 
     @asynccontextmanager
-    async def running(self, stopping: Stopping, *, patience: Callable[[], float]) -> AsyncIterator[None]:
+    async def running(
+        self, stopping: Stopping, *, patience: Callable[[], float], observer: CallObserver | None = None
+    ) -> AsyncIterator[None]:
         """Serve until the block ends or nothing more is to be accepted; then finish what is in flight.
 
-        That takes `patience()` seconds at most, and ends when hurried. The block is left when the last call is over. Raises
-        ConfigurationError if the address cannot be listened on.
+        That takes `patience()` seconds at most, and ends when hurried. The block is left when the last call is over. An `observer`
+        is told of every call. Raises ConfigurationError if the address cannot be listened on.
         """
         health = Health(self._registry)
-        server = self._made(health, stopping.refusing)
+        server = self._made(health, stopping.refusing, observer)
         await server.start()
         # one of several processes leaves it to their parent to say so once
         logger.log(logging.DEBUG if self._address.shared else logging.INFO, "gRPC listens on %s", self._address)
@@ -98,9 +98,9 @@ class GrpcServer:
             await ending
             hurrying.cancel()
 
-    def _made(self, health: Health, stopping: asyncio.Event) -> Any:  # noqa: ANN401 -- grpc has no types
+    def _made(self, health: Health, stopping: asyncio.Event, observer: CallObserver | None) -> Any:  # noqa: ANN401 -- grpc has no types
         server = grpc.aio.server(
-            interceptors=[each for each in (self._observed, self._protection) if each is not None],
+            interceptors=[each for each in (observer and Observed(observer), self._protection) if each is not None],
             options=(
                 ("grpc.so_reuseport", int(self._address.shared)),
                 ("grpc.max_receive_message_length", self._max_message_size),

@@ -120,8 +120,8 @@ class Answer(msgspec.Struct, frozen=True):
 class ServedModel:
     """A version that answers requests. Must be made on the event loop; `infer` may run many times at once.
 
-    A request is read within `reading`, so that it counts if it cannot be. `grant` has its threads and instances, `nodes` how many nodes of the graph each execution provider runs, `problems` which
-    providers it does without, and why.
+    A request is read within `reading`, so that it counts if it cannot be. `grant` has its threads and instances, `nodes` how many
+    nodes of the graph each execution provider runs, `problems` which providers it does without, and why.
     """
 
     def __init__(self, loaded: LoadedModel, observer: ModelObserver) -> None:

@@ -122,7 +122,7 @@ class VersionStatistics:
         """Count a look into the response cache."""
         (self._stats.cache_hit if found else self._stats.cache_miss).add(seconds)
 
-    def serves(self, facts: ModelFacts, load: Callable[[], Load]) -> None:
+    def serves(self, facts: ModelFacts, load: Callable[[], Load]) -> None:  # noqa: ARG002 -- changes all the time
         """Note the size of the files: onnxruntime does not say what a session takes beyond that."""
         self._counts.memory_usage = [{"type": "CPU", "id": 0, "byte_size": facts.nbytes}]
 

@@ -6,7 +6,7 @@ from service.inference.execution import RunReport
 from service.inference.served_model import Load, ModelFacts
 from service.registry import VersionStatus
 from service.request_context import current_trace
-from service.traces import Reference, Trace
+from service.traces import Attributes, Reference, Trace
 
 
 class Traced:
@@ -43,7 +43,8 @@ class TracedModel:
         """Note the wait of each traced request, the batch and the run in it."""
         if not run.traced:
             return
-        attributes = self._labels | {
+        attributes: Attributes = {
+            **self._labels,
             "axon.batch.rows": run.rows,
             "axon.batch.padding": run.padding,
             "axon.batch.requests": run.requests,
@@ -61,7 +62,7 @@ class TracedModel:
             if number == 0:
                 links = [batch]
 
-    def _batch(self, trace: Trace, run: RunReport, attributes: dict[str, str | int], links: list[Reference]) -> Reference:
+    def _batch(self, trace: Trace, run: RunReport, attributes: Attributes, links: list[Reference]) -> Reference:
         ended_at = run.started_at + run.seconds
         batch = trace.add("batch", run.started_at, ended_at, attributes=attributes, links=links)
         trace.add("run", run.started_at + run.input_seconds, ended_at - run.output_seconds, parent_id=batch.span_id)

@@ -1,7 +1,8 @@
 """OpenTelemetry spans over OTLP: the only file that knows opentelemetry. It is imported when tracing is wanted, and not before.
 
 Spans are made when a call is over, of the times that the code has anyway; they leave in batches, on a thread of their own. What
-the standard says of the environment holds here too: OTEL_EXPORTER_OTLP_HEADERS, OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME, OTEL_BSP_*.
+the standard says of the environment holds here too: OTEL_EXPORTER_OTLP_HEADERS, OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME and
+OTEL_BSP_*.
 """
 
 import re
@@ -25,8 +26,11 @@ _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _ERROR: Final = Status(StatusCode.ERROR)
 _FINE: Final = Status(StatusCode.UNSET)
 # Parts of a path that are names of a client's choice. A name of a span is a kind of call, so it has none of them.
-_MODEL: Final = re.compile(r"(/v2/models|/v1/models|/models|/v2/repository/models)/[^/:]+(/versions/[^/:]+|/labels/[^/:]+)?([:/][a-z]+)?/?")
-_FIXED: Final = re.compile(r"/v2(/health/(live|ready)|/models(/stats)?|/repository/index)?|/v1/models|/metrics|/openapi\.json|/docs")
+_MODEL: Final = re.compile(
+    r"(/v2/models|/v1/models|/models|/v2/repository/models)/[^/:]+(/versions/[^/:]+|/labels/[^/:]+)?"
+    r"(/(?:infer|ready|stats|config|predict|metadata|load|unload)|:(?:predict|classify|regress))?/?"
+)
+_FIXED: Final = re.compile(r"/v2(/models(/stats)?|/repository/index)?|/v1/models|/openapi\.json|/docs")
 
 
 class Tracer:
@@ -60,7 +64,7 @@ class Tracer:
 
     def close(self) -> None:
         """Send what is left and end the thread. Blocking."""
-        self._processor.shutdown()
+        self._processor.shutdown()  # type: ignore[no-untyped-call]
 
     def _part(self, trace: Trace, stage: Stage) -> ReadableSpan:
         return ReadableSpan(

@@ -55,7 +55,9 @@ class Inference:
             )
             encode = partial(open_inference.encode, answer, model=model.name, version=model.version, request=request)
             with stage("encode"):
-                encoded = await self._turns.run(encode) if answer.nbytes > _LARGE and not request.options.binary_outputs else encode()
+                encoded = (
+                    await self._turns.run(encode) if answer.nbytes > _LARGE and not request.options.binary_outputs else encode()
+                )
             headers = inference_headers(answer.timing, model.version, request_context().started_at)
             await self._respond(scope, send, encoded, headers)
 

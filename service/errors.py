@@ -54,6 +54,11 @@ class AxonError(Exception):
         """Extra response headers."""
         return {}
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a line of the log says of it as fields of its own."""
+        return {"code": self.code}
+
 
 class InvalidRequest(AxonError):
     """The request cannot be served as it was sent; sending it again changes nothing."""
@@ -302,6 +307,12 @@ class ModelFailed(AxonError):
 
     def __init__(self, name: str, version: int, reason: str) -> None:
         super().__init__(f"Model '{name}' version {version} failed to run: {reason}")
+        self._facts = {"model": name, "version": str(version)}
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a line of the log says of it as fields of its own."""
+        return super().facts | self._facts
 
 
 class Unavailable(AxonError):

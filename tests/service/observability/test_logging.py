@@ -67,11 +67,11 @@ def test_json_is_one_object_a_line_with_facts_as_fields() -> None:
 def test_traceback_is_part_of_the_json() -> None:
     entry = record("it failed")
     try:
-        raise ValueError("why")
+        int("why")
     except ValueError:
         entry.exc_info = sys.exc_info()
 
-    assert "ValueError: why" in json.loads(JsonFormatter().format(entry))["exception"]
+    assert "ValueError: invalid literal" in json.loads(JsonFormatter().format(entry))["exception"]
 
 
 @pytest.fixture

@@ -179,7 +179,7 @@ def take_screenshot(prometheus: Prometheus, path: Path) -> None:
         fields |= {f"g{number}.expr": query, f"g{number}.tab": "0", f"g{number}.range_input": "2m"}
     url = f"{prometheus.url}/graph?{urllib.parse.urlencode(fields)}"
     command = [shutil.which("chromium") or "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    command += [f"--screenshot={path.resolve()}", "--window-size=1400,2600", "--virtual-time-budget=20000", url]
+    command += [f"--screenshot={path.resolve()}", "--window-size=1400,3300", "--virtual-time-budget=20000", url]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     tell(f"screenshot in {path}, {path.stat().st_size} bytes")
 

@@ -142,8 +142,9 @@ ROWS: dict[str, list[Panel]] = {
             {
                 "{{model}}": f"max by (model) (axon_model_load_duration_seconds{{{M}}})",
                 "{{model}} failures": f"sum by (model) (increase(axon_model_load_failures_total{{{M}}}{RATE}))",
+                "object store failures": f"sum(increase(axon_repository_failures_total{{{I}}}{RATE}))",
             },
-            "Seconds of the last load, and how many failed.",
+            "Seconds of the last load, how many failed, and how often the repository in an object store could not be followed.",
         ),
     ],
     "What does the process need?": [

@@ -110,7 +110,9 @@ class Metrics:
         refused = Counter("axon_refused_requests", "Requests that the API keys refused, by why.", ("reason",), registry=registry)
         self._refused = {reason: refused.labels(reason) for reason in _REFUSALS}
         self._repository_failures = Counter(
-            "axon_repository_failures", "Looks at an object store that failed, and versions in it that were refused.", registry=registry
+            "axon_repository_failures",
+            "Looks at an object store that failed, and versions in it that were refused.",
+            registry=registry,
         )
         self._load_failures = Counter("axon_model_load_failures", "Loads that failed.", ("model",), registry=registry)
         self._load_seconds = Gauge(

@@ -4,7 +4,8 @@
 
 Clients ask a server of several workers at a steady pace and look at every answer: it must be that of the version that it names.
 Meanwhile, in a random order that --seed repeats: workers are killed, workers stand still for five seconds, new versions and damaged
-ones arrive, clients vanish with their request half or wholly sent, clients send a byte at a time, and bodies come that are too large.
+ones arrive, clients vanish with their request half or wholly sent, clients send a byte at a time, and bodies come that are too
+large.
 
 A request that a worker had when it was killed cannot be answered: its client sees the connection end. So no more of them may be
 lost than there are clients for each kill. Exits with 1 if more are, one is refused or late, an answer is wrong, an oversized body

@@ -16,10 +16,12 @@ from service.grpc.management import Management
 from service.grpc.server import GrpcServer
 from service.inference.threads import available_cpus
 from service.lifecycle import Lifecycle
+from service.observability.calls import watching
 from service.observability.combined import Combined
 from service.observability.event_loop import watch_event_loop
 from service.observability.metrics import Metrics
 from service.observability.statistics import Statistics
+from service.observability.traced import Traced
 from service.offload import Turns
 from service.process import Process
 from service.registry import Registry
@@ -54,7 +56,18 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
     several processes listens for gRPC only when the models are in: there the kernel hands out connections, to whoever listens.
     """
     process = process or Process(delay=settings.shutdown_delay, timeout=settings.shutdown_timeout)
-    measured = Metrics(server_version=__version__, segments=process.segments)
+    calls = watching(
+        access_log=settings.access_log,
+        endpoint=settings.tracing_endpoint,
+        ratio=settings.tracing_sample_ratio,
+        server_version=__version__,
+    )
+    measured = Metrics(
+        server_version=__version__,
+        segments=process.segments,
+        own=process.segment,
+        exemplars=settings.tracing_endpoint is not None,
+    )
     statistics = Statistics()
     registry = Registry()
     registry.hold(held=True)
@@ -72,10 +85,11 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
         model_name=settings.model_name,
         provider=settings.provider,
         settle_seconds=SETTLE_SECONDS if settings.model_control == "watch" else 0.0,
-        observer=Combined(measured, statistics),
+        observer=Combined(measured, statistics, *([Traced()] if settings.tracing_endpoint else [])),
         processes=process.count,
         cache_directory=settings.cache_directory,
     )
+    measured.planned(lifecycle.threads.cpus)
     process.change_with(lifecycle)
 
     guard = None if settings.api_keys is None else Guard(settings.api_keys, observer=measured, share=1 / process.count)
@@ -95,7 +109,11 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
     )
 
     def grpc_running() -> AbstractAsyncContextManager[None]:
-        return grpc_server.running(process.stopping, patience=lambda: process.time_left) if grpc_server else nullcontext()
+        return (
+            grpc_server.running(process.stopping, patience=lambda: process.time_left, observer=calls.observer)
+            if grpc_server
+            else nullcontext()
+        )
 
     async def keep(servers: AsyncExitStack) -> None:
         """Load the models of the start, let them be used, and keep up with the repository if that is wanted."""
@@ -124,6 +142,7 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
             await asyncio.gather(keeping, return_exceptions=True)
             await servers.aclose()
             await lifecycle.close(patience=process.time_left)
+            await calls.close(patience=process.time_left)
 
     answering = Answering(turns, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
     infer = Inference(registry, turns, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
@@ -144,7 +163,11 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
         request_max_body_size=settings.max_body_size,
         logging_config=None,
     )
-    application.asgi_handler = WithRequestContext(_fronted(Direct(application.asgi_handler, infer), guard, settings))
+    application.asgi_handler = WithRequestContext(
+        _fronted(Direct(application.asgi_handler, infer), guard, settings),
+        calls.observer,
+        untraced=open_paths(open_metrics=True),
+    )
     return application
 
 

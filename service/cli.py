@@ -75,6 +75,9 @@ def axon() -> None:
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key in PEM.")
 @click.option("--tls-client-ca", type=click.Path(path_type=Path), help="Authority in PEM whose clients alone may connect.")
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
+@click.option("--log-format", help="text or json.  [default: text]")
+@click.option("--access-log/--no-access-log", default=None, help="Log every call.  [default: no-access-log]")
+@click.option("--tracing-endpoint", help="OTLP/HTTP address for OpenTelemetry spans.  [default: no tracing]")
 def serve(**overrides: Any) -> None:  # noqa: ANN401 -- the options, as they are
     """Serve the models of REPOSITORY (default: models) over HTTP and gRPC.
 
@@ -83,7 +86,7 @@ def serve(**overrides: Any) -> None:  # noqa: ANN401 -- the options, as they are
     Every option can also stand in axon.toml or in the environment, as AXON_PORT for example.
     """
     settings = Settings.load(environ=os.environ, directory=Path.cwd(), overrides=overrides)
-    logging.configure(settings.log_level)
+    logging.configure(settings.log_level, settings.log_format)
     serve_settings(settings)
 
 

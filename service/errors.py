@@ -54,6 +54,11 @@ class AxonError(Exception):
         """Extra response headers."""
         return {}
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a line of the log says of it as fields of its own."""
+        return {"code": self.code}
+
 
 class InvalidRequest(AxonError):
     """The request cannot be served as it was sent; sending it again changes nothing."""
@@ -204,6 +209,7 @@ class PayloadTooLarge(AxonError):
 
     status = 413
     code = "payload_too_large"
+    outcome = "invalid"
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The request body is larger than {limit} bytes. Send fewer rows a request, or raise max_body_size.")
@@ -214,6 +220,7 @@ class DecodedTooLarge(AxonError):
 
     status = 413
     code = "payload_too_large"
+    outcome = "invalid"
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -227,6 +234,7 @@ class NotAcceptable(AxonError):
 
     status = 406
     code = "not_acceptable"
+    outcome = "invalid"
 
 
 class UnsupportedMediaType(AxonError):
@@ -234,6 +242,7 @@ class UnsupportedMediaType(AxonError):
 
     status = 415
     code = "unsupported_media_type"
+    outcome = "invalid"
 
 
 class NotImplementedByModel(AxonError):
@@ -241,6 +250,7 @@ class NotImplementedByModel(AxonError):
 
     status = 501
     code = "not_implemented"
+    outcome = "invalid"
 
 
 class UnsupportedEncoding(AxonError):
@@ -248,6 +258,7 @@ class UnsupportedEncoding(AxonError):
 
     status = 415
     code = "unsupported_encoding"
+    outcome = "invalid"
 
     def __init__(self, encoding: str) -> None:
         super().__init__(f"Content-Encoding '{shown(encoding)}' is not supported. Send the body in gzip, in deflate, or unencoded.")
@@ -296,6 +307,12 @@ class ModelFailed(AxonError):
 
     def __init__(self, name: str, version: int, reason: str) -> None:
         super().__init__(f"Model '{name}' version {version} failed to run: {reason}")
+        self._facts = {"model": name, "version": str(version)}
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a line of the log says of it as fields of its own."""
+        return super().facts | self._facts
 
 
 class Unavailable(AxonError):

@@ -218,6 +218,7 @@ class Lifecycle:
             if name not in models:
                 self._take_down_all(name, reason="its directory is gone")
                 self._registry.forget(name)
+                self._observer.forgotten(name, "")
                 for key in [key for key in self._tried if key[0] == name]:
                     del self._tried[key]
 
@@ -227,6 +228,7 @@ class Lifecycle:
         for status in self._registry.statuses(model.name):
             if status.version not in known and status.state is State.UNAVAILABLE:
                 self._registry.forget_version(model.name, status.version)
+                self._observer.forgotten(model.name, status.version)
                 self._tried.pop((model.name, int(status.version)), None)
 
 

@@ -43,6 +43,7 @@ class Process:
 
     count = 1
     segments: Sequence[Segment] = ()
+    segment: Segment | None = None  # of these, the one that this process writes
 
     def __init__(self, *, delay: float, timeout: float) -> None:
         self._delay = delay

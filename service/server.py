@@ -22,6 +22,7 @@ from service.http_server import run
 from service.inference import providers
 from service.inference.memory import keep_memory
 from service.listening import address_of, listening
+from service.observability.calls import require_tracing
 from service.offload import THREAD_PREFIX
 from service.process import Process
 from service.routes.metrics import METRICS_PATH, MetricsPort
@@ -39,7 +40,7 @@ logger = logging.getLogger("axon.server")
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests in flight and return. A second signal hurries.
 
-    Raises ConfigurationError if the address cannot be listened on, the repository is no directory, or the provider is not there;
+    Raises ConfigurationError if the address cannot be listened on, the repository is no directory, or what is wanted is not there;
     NoWorkerStarts if there are to be several processes and none gets as far as to load.
     """
     if is_url(settings.repository):
@@ -49,6 +50,7 @@ def serve(settings: Settings) -> None:
     if settings.shutdown_delay >= max(1, settings.shutdown_timeout):
         raise ConfigurationError("Setting 'shutdown_delay' is part of 'shutdown_timeout': it must be shorter.")
     providers.require_available(settings.provider)
+    require_tracing(settings.tracing_endpoint)
     keep_memory()
     context = _tls_context(settings)
     with _listeners(settings, scheme="http" if context is None else "https") as listeners, _grpc_address(settings) as grpc_address:

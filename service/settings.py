@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args, get_type_hint
 import msgspec
 
 from service.errors import ConfigurationError
-from service.observability.logging import Level
+from service.observability.logging import Format, Level
 
 FILE_NAME: Final = "axon.toml"
 PREFIX: Final = "AXON_"
@@ -35,6 +35,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model_control: what changes models after the start: `static` nothing, `watch` the repository, `explicit` load and unload calls.
     watch_interval: how often a watched repository is looked at where file-system events do not come, in seconds.
     log_level: debug, info, warning or error.
+    log_format: `text` for a terminal, or `json`: one object a line.
+    access_log: whether every call has a line in the log.
+    tracing_endpoint: OTLP/HTTP address that takes spans, http://collector:4318 for example; unset, nothing is traced.
+    tracing_sample_ratio: part of the calls that is traced, from 0 to 1, of those whose client does not say.
     max_body_size: largest request body, in bytes, after decompression.
     min_compress_size: smallest answer of a model that is compressed for a client that accepts it, in bytes.
     cache_directory: where optimised graphs and compiled engines are kept between starts; unset, they are made anew. Models of an
@@ -69,6 +73,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model_control: ModelControl = "static"
     watch_interval: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     log_level: Level = "info"
+    log_format: Format = "text"
+    access_log: bool = False
+    tracing_endpoint: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+")] | None = None
+    tracing_sample_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     max_body_size: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
     min_compress_size: Annotated[int, msgspec.Meta(ge=0)] = 256 * 1024
     cache_directory: Path | None = None

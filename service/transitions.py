@@ -23,6 +23,9 @@ class LifecycleObserver(Protocol):
     def unloaded(self, name: str, version: int) -> None:
         """Report that a version has been taken down."""
 
+    def forgotten(self, name: str, version: str) -> None:
+        """Report that a version that does not serve is gone from the repository; with an empty `version`, the whole model."""
+
     def state_changed(self, status: VersionStatus) -> None:
         """Report the state that a version has now."""
 
@@ -50,7 +53,11 @@ class Transitions:
         batching = f"batches of up to {loaded.configuration.batching.max_batch_size} rows" if loaded.batched else "no batching"
         session = loaded.session
         on = f"{session.providers[0]} (nodes: {described(session.nodes)})" if len(session.nodes) > 1 else session.providers[0]
-        logger.info("model %s version %d ready on %s, %s, %s", loaded.name, loaded.version, on, batching, loaded.grant)
+        logger.info(
+            "model %s version %d ready on %s, %s, %s",
+            *(loaded.name, loaded.version, on, batching, loaded.grant),
+            extra=_facts("ready", loaded.name, str(loaded.version)),
+        )
         if before is not None:
             self._drain(before)
 
@@ -66,22 +73,23 @@ class Transitions:
             return  # said before
         known = version or "(no version)"
         if serves:
-            logger.error("model %s %s serves on as it was, but cannot be loaded anew: %s", name, known, reason)
+            text = "model %s %s serves on as it was, but cannot be loaded anew: %s"
+            logger.error(text, name, known, reason, extra=_facts("not_loaded_anew", name, version))
         else:
-            logger.error("model %s %s is unavailable: %s", name, known, reason)
+            logger.error("model %s %s is unavailable: %s", name, known, reason, extra=_facts("unavailable", name, version))
         self._set_status(status)
 
     def recover(self, name: str, version: str) -> None:
         """Take back what `fail` said of a version that serves."""
         status = VersionStatus(name, State.READY, version)
         if self._serves(name, version) and status not in self._registry.statuses(name):
-            logger.info("model %s %s: what was wrong is mended", name, version)
+            logger.info("model %s %s: what was wrong is mended", name, version, extra=_facts("mended", name, version))
             self._set_status(status)
 
     def take_down(self, name: str, version: int, *, reason: str) -> None:
         """Give a version no more requests, let it finish those that it has, in the background, and free its memory."""
         served = self._registry.withdraw(name, version)
-        logger.info("model %s version %d unloads: %s", name, version, reason)
+        logger.info("model %s version %d unloads: %s", name, version, reason, extra=_facts("unloads", name, str(version)))
         self._set_status(VersionStatus(name, State.UNLOADING, str(version)))
         self._drain(served, then=VersionStatus(name, State.UNAVAILABLE, str(version), reason))
 
@@ -112,3 +120,8 @@ class Transitions:
     def _set_status(self, status: VersionStatus) -> None:
         self._registry.set_status(status)
         self._observer.state_changed(status)
+
+
+def _facts(event: str, name: str, version: str) -> dict[str, object]:
+    """Return what a line of the log says as fields of its own."""
+    return {"facts": {"event": event, "model": name, "version": version}}

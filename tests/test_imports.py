@@ -110,6 +110,10 @@ def test_package_is_kept_out(inside: str, outside: tuple[str, ...]) -> None:
     assert {module for module in importers(*outside) if lies_in(module, inside)} == set()
 
 
+def test_only_one_file_knows_opentelemetry() -> None:
+    assert importers("opentelemetry") == {"service.observability.tracing"}
+
+
 def test_only_observability_knows_prometheus() -> None:
     assert {module for module in importers("prometheus_client") if not lies_in(module, "service.observability")} == set()
 
@@ -118,10 +122,17 @@ def test_only_observability_knows_prometheus() -> None:
 MAY_IMPORT = {
     "service.errors": (),
     "service.repository": (),
-    "service.inference": ("service.repository",),
+    "service.inference": ("service.repository", "service.request_context", "service.traces"),
     "service.registry": ("service.repository", "service.inference"),
     "service.protocols": ("service.repository", "service.inference.served_model"),
-    "service.observability": ("service.inference", "service.registry", "service.transitions"),
+    "service.observability": (
+        "service.inference",
+        "service.registry",
+        "service.transitions",
+        "service.offload",
+        "service.request_context",
+        "service.traces",
+    ),
     "service.security": (),
     "service.storage": ("service.repository", "service.inference.private_files"),
     "service.storage_command": ("service.repository", "service.storage"),
@@ -154,7 +165,8 @@ MAY_IMPORT = {
     "service.lifecycle": ("service.repository", "service.inference", "service.registry", "service.offload", "service.transitions"),
     "service.transitions": ("service.inference", "service.registry", "service.offload"),
     "service.offload": (),
-    "service.request_context": (),
+    "service.request_context": ("service.traces",),
+    "service.traces": (),
     "service.process": ("service.observability.shared_values", "service.stopping"),
     "service.http_connections": ("service.process",),
     "service.http_exchange": ("service.request_context",),

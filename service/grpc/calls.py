@@ -8,15 +8,21 @@ import grpc
 from service.grpc import messages, status, wire
 from service.grpc.messages import Message
 from service.grpc.status import Context, Metadata
-from service.request_context import begin, request_context
+from service.request_context import RequestContext, Sample, begin, current_context, never, request_context
 
 Action = Callable[[Message], Awaitable[Message] | Message]
 
 
 def begin_call(context: Context) -> None:
+    """Begin the context of a call, unless one who observes it has begun it."""
+    if current_context() is None:
+        begin_with(context.invocation_metadata())
+
+
+def begin_with(metadata: Any, sample: Sample = never) -> RequestContext:  # noqa: ANN401 -- pairs, or None
     """Begin the context of a call from its metadata, which has the names of HTTP's headers."""
-    given = dict(context.invocation_metadata() or ())
-    begin(_text(given.get("x-request-id")), _text(given.get("traceparent")))
+    given = dict(metadata or ())
+    return begin(_text(given.get("x-request-id")), _text(given.get("traceparent")), sample)
 
 
 def call_metadata() -> Metadata:

@@ -16,7 +16,7 @@ from service.inference.served_model import ServedModel
 from service.offload import Turns
 from service.protocols.open_inference import InferRequest
 from service.registry import Registry
-from service.request_context import request_context
+from service.request_context import request_context, stage
 
 # Bytes from which reading leaves the event loop: there it would take milliseconds. Numbers in raw form are at most copied.
 _LARGE: Final = 1 << 18
@@ -109,7 +109,8 @@ class Inference:
         """Run a request of `size` bytes that has `allowed` seconds left by the client's deadline."""
         arrived_at = perf_counter()
         self._registry.get(envelope.model, envelope.version).refuse_if_full()  # before the work of reading
-        model, request = await self._decoded(envelope, size)
+        with stage("decode"):
+            model, request = await self._decoded(envelope, size)
         limits = [seconds for seconds in (allowed, request.options.timeout) if seconds is not None]
         answer = await model.infer(
             request.inputs,
@@ -118,15 +119,17 @@ class Inference:
             deadline=arrived_at + min(limits) if limits else None,
             priority=request.options.priority,
         )
-        pieces = inference.encode(answer, model=model.name, version=model.version, envelope=envelope, request=request)
+        with stage("encode"):
+            pieces = inference.encode(answer, model=model.name, version=model.version, envelope=envelope, request=request)
         return pieces, _trailers(model, answer.timing)
 
     async def _decoded(self, envelope: Envelope, size: int) -> tuple[ServedModel, InferRequest]:
         """Read the tensors, on a thread if that takes long, and find the model that serves when that is done."""
         model = self._registry.get(envelope.model, envelope.version)
-        if size <= (_LARGE_RAW if envelope.raw and not model.takes_text else _LARGE):
-            return model, inference.decode(envelope)
-        request = await self._turns.run(inference.decode, envelope)
+        with model.reading:
+            if size <= (_LARGE_RAW if envelope.raw and not model.takes_text else _LARGE):
+                return model, inference.decode(envelope)
+            request = await self._turns.run(inference.decode, envelope)
         return self._registry.get(envelope.model, envelope.version), request
 
 

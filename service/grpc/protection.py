@@ -15,6 +15,7 @@ from service.grpc import messages, status
 from service.grpc.calls import begin_call, call_metadata
 from service.grpc.health import NAME as HEALTH
 from service.grpc.status import Context
+from service.request_context import note_key
 from service.security.guard import Guard
 from service.security.keys import presented
 from service.security.scopes import Scope
@@ -24,7 +25,7 @@ logger = logging.getLogger("axon.security")
 _SERVICE: Final = f"/{messages.SERVICE}/"
 STREAM: Final = f"{_SERVICE}ModelStreamInfer"
 # What keeps a server running asks without a key, and cannot be given one: Kubernetes' probes, balancers.
-_OPEN: Final = frozenset({f"/{HEALTH}/Check", f"/{HEALTH}/Watch", f"{_SERVICE}ServerLive", f"{_SERVICE}ServerReady"})
+OPEN: Final = frozenset({f"/{HEALTH}/Check", f"/{HEALTH}/Watch", f"{_SERVICE}ServerLive", f"{_SERVICE}ServerReady"})
 _NEEDED: Final = {
     f"{_SERVICE}ModelInfer": Scope.INFER,
     STREAM: Scope.INFER,
@@ -46,13 +47,14 @@ class Protection(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], call: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 -- a handler
         """Answer for the method where the guard refuses."""
-        if call.method in _OPEN:
+        if call.method in OPEN:
             return await continuation(call)
         needed = _NEEDED.get(call.method, Scope.MANAGE)
         try:
             name = self._guard.admit(_key(call.invocation_metadata), needed)
         except AxonError as error:
             return _refusal(error)
+        note_key(name)
         if needed is Scope.MANAGE:
             logger.info("API key '%s': %s", name, shown(call.method))
         return await continuation(call)

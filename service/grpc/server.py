@@ -17,10 +17,12 @@ from service.grpc.health import NAME as HEALTH
 from service.grpc.health import Health
 from service.grpc.inferring import Inference
 from service.grpc.management import Management
+from service.grpc.observed import Observed
 from service.grpc.protection import Protection
 from service.grpc.tls import server_credentials
 from service.offload import Turns
 from service.registry import Registry
+from service.request_context import CallObserver
 from service.security.guard import Guard
 from service.security.tls import CertificateFiles
 from service.stopping import Stopping
@@ -64,14 +66,16 @@ class GrpcServer:
         self._credentials = None if certificates is None else server_credentials(certificates)
 
     @asynccontextmanager
-    async def running(self, stopping: Stopping, *, patience: Callable[[], float]) -> AsyncIterator[None]:
+    async def running(
+        self, stopping: Stopping, *, patience: Callable[[], float], observer: CallObserver | None = None
+    ) -> AsyncIterator[None]:
         """Serve until the block ends or nothing more is to be accepted; then finish what is in flight.
 
-        That takes `patience()` seconds at most, and ends when hurried. The block is left when the last call is over. Raises
-        ConfigurationError if the address cannot be listened on.
+        That takes `patience()` seconds at most, and ends when hurried. The block is left when the last call is over. An `observer`
+        is told of every call. Raises ConfigurationError if the address cannot be listened on.
         """
         health = Health(self._registry)
-        server = self._made(health, stopping.refusing)
+        server = self._made(health, stopping.refusing, observer)
         await server.start()
         # one of several processes leaves it to their parent to say so once
         logger.log(logging.DEBUG if self._address.shared else logging.INFO, "gRPC listens on %s", self._address)
@@ -94,9 +98,9 @@ class GrpcServer:
             await ending
             hurrying.cancel()
 
-    def _made(self, health: Health, stopping: asyncio.Event) -> Any:  # noqa: ANN401 -- grpc has no types
+    def _made(self, health: Health, stopping: asyncio.Event, observer: CallObserver | None) -> Any:  # noqa: ANN401 -- grpc has no types
         server = grpc.aio.server(
-            interceptors=() if self._protection is None else (self._protection,),
+            interceptors=[each for each in (observer and Observed(observer), self._protection) if each is not None],
             options=(
                 ("grpc.so_reuseport", int(self._address.shared)),
                 ("grpc.max_receive_message_length", self._max_message_size),

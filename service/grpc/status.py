@@ -44,7 +44,7 @@ def text_of(error: Exception) -> str:
         logger.error("a call failed", exc_info=error)
         return BUG
     if code_of(error) is grpc.StatusCode.INTERNAL:
-        logger.error("%s", error)
+        logger.error("%s", error, extra={"facts": error.facts})
     text = str(error)
     return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "..."
 

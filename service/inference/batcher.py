@@ -25,6 +25,7 @@ from service.inference.queue import EntryQueue
 from service.inference.threads import available_cpus
 from service.inference.worker import Worker
 from service.repository.configuration import Batching
+from service.request_context import current_trace
 
 Array = np.ndarray[Any, Any]
 
@@ -116,6 +117,11 @@ class Batcher:
         """How many rows wait now."""
         return self._queue.rows
 
+    @property
+    def busy_sessions(self) -> int:
+        """How many runs go on now on threads of their own."""
+        return len(self._workers) - len(self._idle)
+
     async def submit(
         self, inputs: Sequence[Array], *, rows: int, key: Hashable, deadline: float | None = None, priority: int = 0
     ) -> tuple[list[Array], Timing]:
@@ -199,7 +205,7 @@ class Batcher:
         return merge(outputs), timing
 
     def _enqueue(self, inputs: Sequence[Array], rows: int, key: Hashable, level: int) -> Entry:
-        entry = Entry(inputs, rows, key, self._loop.create_future(), level=level)
+        entry = Entry(inputs, rows, key, self._loop.create_future(), level=level, trace=current_trace())
         with self._changing_queue:
             self._queue.append(entry)
         if self._idle and not self._dispatch_scheduled:

@@ -12,6 +12,7 @@ from service.errors import ModelFailed
 from service.inference.batch import merge, padded, split
 from service.inference.entry import Entry
 from service.inference.estimate import RunTimes
+from service.traces import Trace
 
 Array = np.ndarray[Any, Any]
 Run = Callable[[Sequence[Array]], list[Array]]
@@ -21,7 +22,8 @@ Outcome = list[Array] | Exception
 class RunReport(msgspec.Struct, frozen=True):
     """One call of the model: the rows of requests in it, the rows that only filled it up, and its seconds.
 
-    Of the seconds, `input_seconds` went into putting the inputs together, `output_seconds` into taking the outputs apart.
+    Of the seconds, `input_seconds` went into putting the inputs together, `output_seconds` into taking the outputs apart. It began
+    at `started_at`. `traced` has the traces of the requests in it that are traced, and when each was put into the queue.
     """
 
     rows: int
@@ -31,6 +33,8 @@ class RunReport(msgspec.Struct, frozen=True):
     input_seconds: float = 0.0
     output_seconds: float = 0.0
     failed: bool = False
+    started_at: float = 0.0
+    traced: Sequence[tuple[Trace, float]] = ()
 
 
 class Executed(msgspec.Struct, frozen=True):
@@ -106,7 +110,8 @@ class Execution:
             self._times.learn(sum(rows) + padding, seconds)
             self._cpu_times.learn(sum(rows) + padding, thread_time() - cpu_started_at)
         times = (0.0, 0.0) if failed else (merged_at - started_at, ended_at - ran_at)
-        runs.append(RunReport(sum(rows), padding, seconds, len(rows), *times, failed))
+        traced = [(entry.trace, entry.enqueued_at) for entry in entries if entry.trace is not None]
+        runs.append(RunReport(sum(rows), padding, seconds, len(rows), *times, failed, started_at, traced))
         for entry in entries:
             if not entry.compute_seconds:
                 entry.queue_seconds = started_at - entry.enqueued_at

@@ -75,6 +75,7 @@ class Loader:
             rows_count=rows_count,
             batched=rows_count and _may_batch(session, signature, configuration),
             manifest=manifest,
+            nbytes=source.nbytes,
         )
 
     def _sessions(
@@ -131,6 +132,11 @@ class _Source:
             name = path.relative_to(graph.parent).as_posix()
             if name not in self._files:
                 raise PackageError(f"The manifest of {graph.parent} has no checksum of {name}. Publish the model again.")
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the graph and of its weights, in bytes."""
+        return sum(path.stat().st_size for path in (self.graph, *self.weights))
 
     def digest(self) -> str:
         """Return the SHA-256 of the graph, from the manifest that was verified if there is one."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from types import TracebackType
 from typing import Any, Protocol
 
 import msgspec
@@ -27,14 +28,37 @@ Array = np.ndarray[Any, Any]
 class ModelObserver(RunObserver, Protocol):
     """Is told of what happens to a model version."""
 
-    def watch_pending(self, rows: Callable[[], int]) -> None:
-        """Take a function that says how many rows wait, to be asked at any time."""
+    def serves(self, facts: "ModelFacts", load: Callable[[], "Load"]) -> None:
+        """Take what is known of the version, and a function that says what it does now, to be asked at any time."""
 
-    def answered(self, *, outcome: str, seconds: float) -> None:
-        """Report a finished request. `outcome` is one of ok, invalid, rejected, deadline, failed, cancelled."""
+    def answered(self, *, outcome: str, reason: str, seconds: float) -> None:
+        """Report a finished request. `outcome` is ok, invalid, rejected, deadline, failed or cancelled, `reason` the error's code.
+
+        It is empty for ok and cancelled. Called while the request is still the current one.
+        """
 
     def looked_up(self, *, found: bool, seconds: float) -> None:
         """Report a look into the response cache, and how long it took."""
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What a version does at a moment: rows that wait, and sessions that run."""
+
+    pending_rows: int
+    busy_sessions: int
+
+
+class ModelFacts(msgspec.Struct, frozen=True):
+    """What a person asks of a version that serves: where it runs and on what, and how large its files are.
+
+    `nodes` is how many nodes of the graph each execution provider runs, `missing_providers` how many it does without.
+    """
+
+    nodes: Mapping[str, int]
+    missing_providers: int
+    instances: int
+    threads: int
+    nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +67,7 @@ class LoadedModel:
 
     `rows_count` says that the first axis of every tensor is the same batch axis, `batched` that requests may share a run. There is
     a session for each instance, or one that takes the runs of all. `problems` says which providers it does without, and why.
+    `nbytes` is the size of the graph and its weights on disk.
     """
 
     name: str
@@ -55,6 +80,18 @@ class LoadedModel:
     rows_count: bool
     batched: bool
     manifest: Manifest | None
+    nbytes: int = 0
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What of it is shown to people."""
+        return ModelFacts(
+            nodes=self.session.nodes,
+            missing_providers=len(self.problems),
+            instances=self.grant.instances,
+            threads=self.grant.threads,
+            nbytes=self.nbytes,
+        )
 
     @property
     def session(self) -> Session:
@@ -83,8 +120,8 @@ class Answer(msgspec.Struct, frozen=True):
 class ServedModel:
     """A version that answers requests. Must be made on the event loop; `infer` may run many times at once.
 
-    `grant` has its threads and instances, `nodes` how many nodes of the graph each execution provider runs, `problems` which
-    providers it does without, and why.
+    A request is read within `reading`, so that it counts if it cannot be. `grant` has its threads and instances, `nodes` how many
+    nodes of the graph each execution provider runs, `problems` which providers it does without, and why.
     """
 
     def __init__(self, loaded: LoadedModel, observer: ModelObserver) -> None:
@@ -106,7 +143,8 @@ class ServedModel:
             merge_requests=loaded.batched,
             steady=not self._free_axes and loaded.session.providers == (CPU,),
         )
-        observer.watch_pending(lambda: self._batcher.pending_rows)
+        self.reading = _Reading(observer)
+        observer.serves(loaded.facts, lambda: Load(self._batcher.pending_rows, self._batcher.busy_sessions))
         self.rows_count = loaded.rows_count
         self.batched = loaded.batched
         self.configuration = loaded.configuration
@@ -129,29 +167,26 @@ class ServedModel:
         SignatureMismatch for input that does not fit, QueueFull, ShuttingDown, DeadlineExceeded, or ModelFailed.
         """
         started_at = perf_counter()
-        outcome = "failed"
+        outcome, reason = "failed", AxonError.code
         try:
             arrays = checked_inputs(self.name, self.signature, inputs, same_rows=self.rows_count, missing=missing)
             positions = checked_outputs(self.name, self.signature, requested_outputs)
             outputs, timing = await self._outputs(arrays, deadline, priority)
-            outcome = "ok"
+            outcome, reason = "ok", ""
             return Answer([(self.signature.outputs[index], outputs[index]) for index in positions], timing)
         except AxonError as error:
-            outcome = error.outcome
+            outcome, reason = error.outcome, error.code
             raise
         except asyncio.CancelledError:
-            outcome = "cancelled"
+            outcome, reason = "cancelled", ""
             raise
         finally:
-            self._observer.answered(outcome=outcome, seconds=perf_counter() - started_at)
+            self._observer.answered(outcome=outcome, reason=reason, seconds=perf_counter() - started_at)
 
     def refuse_if_full(self) -> None:
         """Raise QueueFull if not even one more row could wait: known before a request is decoded."""
-        try:
+        with self.reading:
             self._batcher.refuse_if_full(rows=1)
-        except AxonError as error:
-            self._observer.answered(outcome=error.outcome, seconds=0.0)
-            raise
 
     async def close(self) -> None:
         """Finish what was accepted and release the session."""
@@ -175,3 +210,20 @@ class ServedModel:
     def _key(self, arrays: Sequence[Array]) -> Hashable:
         """Return what two requests must have in common to share a run: the sizes of all axes but the first."""
         return tuple(array.shape[1:] for array in arrays) if self._free_axes else None
+
+
+class _Reading:
+    """Counts a request that is refused before its tensors are there. Keeps nothing, so one of a model does for all requests."""
+
+    __slots__ = ("_observer",)
+
+    def __init__(self, observer: ModelObserver) -> None:
+        self._observer = observer
+
+    def __enter__(self) -> None:
+        """Begin to read."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Count what is wrong with the request."""
+        if isinstance(error, AxonError):
+            self._observer.answered(outcome=error.outcome, reason=error.code, seconds=0.0)

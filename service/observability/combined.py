@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from service.inference.execution import RunReport
-from service.inference.served_model import ModelObserver
+from service.inference.served_model import Load, ModelFacts, ModelObserver
 from service.registry import VersionStatus
 from service.transitions import LifecycleObserver
 
@@ -22,6 +22,11 @@ class Combined:
         """Report that a version has been taken down."""
         for observer in self._observers:
             observer.unloaded(name, version)
+
+    def forgotten(self, name: str, version: str) -> None:
+        """Report that nothing is known of a version any more, or of a model."""
+        for observer in self._observers:
+            observer.forgotten(name, version)
 
     def state_changed(self, status: VersionStatus) -> None:
         """Report the state that a version has now."""
@@ -55,12 +60,12 @@ class CombinedModel:
         for observer in self._observers:
             observer.looked_up(found=found, seconds=seconds)
 
-    def watch_pending(self, rows: Callable[[], int]) -> None:
-        """Pass on the function that says how many rows wait."""
+    def serves(self, facts: ModelFacts, load: Callable[[], Load]) -> None:
+        """Pass on what is known of the version and the function that says what it does."""
         for observer in self._observers:
-            observer.watch_pending(rows)
+            observer.serves(facts, load)
 
-    def answered(self, *, outcome: str, seconds: float) -> None:
+    def answered(self, *, outcome: str, reason: str, seconds: float) -> None:
         """Report a finished request."""
         for observer in self._observers:
-            observer.answered(outcome=outcome, seconds=seconds)
+            observer.answered(outcome=outcome, reason=reason, seconds=seconds)

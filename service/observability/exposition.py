@@ -6,9 +6,9 @@ from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
+from prometheus_client.samples import Exemplar, Sample
 
-from service.observability.shared_values import Key, Segment
+from service.observability.shared_values import GONE, Key, Segment
 
 _decoded = lru_cache(maxsize=100_000)(Key.decode)
 
@@ -17,7 +17,8 @@ class MergedCollector(Collector):
     """The metrics of a registry with the values of all segments: counts are added, gauges by their `multiprocess_mode`.
 
     A gauge is added up if its mode is `sum` or `livesum`, else it is the largest. A metric that keeps no values of its own, such as
-    those of the platform, is given as it is.
+    those of the platform, is given as it is. What a process has of a version that another has let go already is left out: a part of
+    a count would look as if it had begun again. Exemplars are those of the registry's own process.
     """
 
     def __init__(self, local: CollectorRegistry, segments: Sequence[Segment]) -> None:
@@ -27,13 +28,17 @@ class MergedCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Give every metric of the registry with the samples of all processes."""
         samples: dict[str, list[tuple[Key, float]]] = defaultdict(list)
-        for key, value in _merged(self._segments).items():
-            decoded = _decoded(key)
-            samples[decoded.metric].append((decoded, value))
+        merged = {_decoded(key): value for key, value in _merged(self._segments).items()}
+        gone = {key.version for key in merged if key.kind == GONE}
+        for key, value in merged.items():
+            shown = samples[key.metric]
+            if key.version is None or key.version not in gone:
+                shown.append((key, value))
         for metric in self._local.collect():
             if metric.name in samples:
                 own = samples[metric.name]
-                metric.samples = list(_cumulated(own) if metric.type == "histogram" else _plain(own))
+                put_together = list(_cumulated(own) if metric.type == "histogram" else _plain(own))
+                metric.samples = _with_exemplars(put_together, metric.samples)
             yield metric
 
 
@@ -48,6 +53,15 @@ def _merged(segments: Iterable[Segment]) -> dict[bytes, float]:
             else:
                 merged[key] = max(merged[key], value)
     return merged
+
+
+def _with_exemplars(merged: list[Sample], local: Iterable[Sample]) -> list[Sample]:
+    examples: dict[tuple[str, frozenset[tuple[str, str]]], Exemplar] = {
+        (sample.name, frozenset(sample.labels.items())): sample.exemplar for sample in local if sample.exemplar
+    }
+    if not examples:
+        return merged
+    return [sample._replace(exemplar=examples.get((sample.name, frozenset(sample.labels.items())))) for sample in merged]
 
 
 def _plain(values: Iterable[tuple[Key, float]]) -> Iterator[Sample]:

@@ -3,11 +3,10 @@
 Labels are `model` and `version` of models that are loaded, never text of a client. Durations are seconds.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from math import nan
+from time import monotonic
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,21 +21,19 @@ from prometheus_client import (
 from prometheus_client import exposition as text
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from service.inference.execution import RunReport
+from service.inference.served_model import Load, ModelFacts
 from service.observability.cgroup import CgroupCollector
 from service.observability.exposition import MergedCollector
+from service.observability.families import ModelFamilies
+from service.observability.model_metrics import ModelMetrics
 from service.observability.processes import ProcessesCollector
+from service.observability.retirement import KEPT_SECONDS, Retirement, Version
 from service.observability.shared_values import Segment, keep_values_in
 from service.registry import State, VersionStatus
 
 _OPENMETRICS = "application/openmetrics-text"
-_MODEL = ("model", "version")
-_OUTCOMES = ("ok", "invalid", "rejected", "deadline", "failed", "cancelled")
-_REASONS = ("full", "idle", "delay", "shutdown", "retry")
 _REFUSALS = ("no_key", "unknown_key", "expired_key", "wrong_scope", "rate")
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class WorkerMetrics:
@@ -60,14 +57,27 @@ class WorkerMetrics:
 class Metrics:
     """All metrics of one server, on a registry of their own: two servers in one process do not meet.
 
-    A worker gives the `segments` of all workers, that of their parent last. A scrape then shows them put together: counts are
-    added, gauges by their `multiprocess_mode`, which says nothing where there is one process.
+    A worker gives the `segments` of all workers, that of their parent last, and its `own`. A scrape then shows them put together:
+    counts are added, gauges by their `multiprocess_mode`, which says nothing where there is one process.
+
+    The series of a version that no longer serves go when they could be read: see retirement.py. With `exemplars`, the durations of
+    requests have ids of traces in OpenMetrics; of several workers, those of the one that answers.
     """
 
-    def __init__(self, *, server_version: str, segments: Sequence[Segment] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        server_version: str,
+        segments: Sequence[Segment] = (),
+        own: Segment | None = None,
+        exemplars: bool = False,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a gauge beside every counter and histogram, which nothing reads
         self.registry = CollectorRegistry()
         self._exposed = self.registry
+        self._own = own
+        self._exemplars = exemplars
         if segments:
             self._exposed = CollectorRegistry()
             self._exposed.register(MergedCollector(self.registry, segments))
@@ -79,67 +89,55 @@ class Metrics:
         workers = WorkerMetrics(registry=self.registry)
         if not segments:
             workers.running(1)
-        self._pending: dict[tuple[str, str], Callable[[], int]] = {}
+        self._retired = Retirement(clock=clock)
+        self._dropped = Retirement(seconds=2 * KEPT_SECONDS, most=None, clock=clock)
+        for version in () if own is None else own.versions():  # of the worker whose place this one takes
+            self._retired.retire(version)
+        self._loads: dict[Version, Callable[[], Load]] = {}
+        self._add_families(server_version)
+
+    def _add_families(self, server_version: str) -> None:
+        registry = self.registry
+        Info("axon_server", "The running server.", registry=registry).info({"version": server_version})
         self.event_loop_lag = Histogram(
             "axon_event_loop_lag_seconds",
             "How late the event loop was, looked at several times a second.",
             buckets=_LAG_SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
-        Info("axon_server", "The running server.", registry=self.registry).info({"version": server_version})
-        self.requests = Counter(
-            "axon_inference_requests", "Finished requests by outcome.", (*_MODEL, "outcome"), registry=self.registry
-        )
-        self.rows = Counter("axon_inference_rows", "Rows that were run.", _MODEL, registry=self.registry)
-        self.padded_rows = Counter(
-            "axon_inference_padded_rows", "Rows that only filled a run up to an allowed size.", _MODEL, registry=self.registry
-        )
-        self.cache_lookups = Counter(
-            "axon_inference_cache_lookups", "Looks into the response cache.", (*_MODEL, "found"), registry=self.registry
-        )
-        self.runs = Counter(
-            "axon_inference_runs", "Runs of the model, by why they started.", (*_MODEL, "reason"), registry=self.registry
-        )
-        self.request_seconds = self._histogram("axon_inference_request_duration_seconds", "Whole time of a request.", _SECONDS)
-        self.queue_seconds = self._histogram("axon_inference_queue_duration_seconds", "Time in the queue.", _SECONDS)
-        self.compute_seconds = self._histogram("axon_inference_compute_duration_seconds", "Time of a run.", _SECONDS)
-        self.batch_size = self._histogram("axon_inference_batch_size", "Rows of a run.", _ROWS)
-        self.pending_rows = Gauge(
-            "axon_inference_pending_rows", "Rows that wait.", _MODEL, registry=self.registry, multiprocess_mode="livesum"
-        )
-        self.state = Gauge(
-            "axon_model_state",
-            "1 for the state that a model version is in.",
-            (*_MODEL, "state"),
-            registry=self.registry,
-            multiprocess_mode="livemax",
-        )
-        refused = Counter(
-            "axon_refused_requests", "Requests that the API keys refused, by why.", ("reason",), registry=self.registry
-        )
+        self._cpus = Gauge("axon_planned_cpus", "CPUs that models share.", registry=registry, multiprocess_mode="livesum")
+        self._families = ModelFamilies(registry)
+        refused = Counter("axon_refused_requests", "Requests that the API keys refused, by why.", ("reason",), registry=registry)
         self._refused = {reason: refused.labels(reason) for reason in _REFUSALS}
         self._repository_failures = Counter(
             "axon_repository_failures",
             "Looks at an object store that failed, and versions in it that were refused.",
-            registry=self.registry,
+            registry=registry,
         )
-        self.load_failures = Counter("axon_model_load_failures", "Loads that failed.", ("model",), registry=self.registry)
-        self.load_seconds = Gauge(
+        self._load_failures = Counter("axon_model_load_failures", "Loads that failed.", ("model",), registry=registry)
+        self._load_seconds = Gauge(
             "axon_model_load_duration_seconds",
             "Time that the last load took.",
             ("model",),
-            registry=self.registry,
+            registry=registry,
             multiprocess_mode="livemax",
         )
 
-    def model(self, name: str, version: int) -> "ModelMetrics":
+    def planned(self, cpus: int) -> None:
+        """Note how many CPUs the models of this process share."""
+        self._cpus.set(cpus)
+
+    def model(self, name: str, version: int) -> ModelMetrics:
         """Return the observer of a model version that starts to serve."""
-        return ModelMetrics(self, name, str(version))
+        self._return((name, str(version)))
+        serves = partial(self._serves, (name, str(version)))
+        return ModelMetrics(self._families, name, str(version), serves=serves, exemplars=self._exemplars)
 
     def state_changed(self, status: VersionStatus) -> None:
         """Set the state of a version."""
-        for state in State:
-            self.state.labels(status.name, status.version, state.value).set(state is status.state)
+        if status.state is not State.UNAVAILABLE:
+            self._return((status.name, status.version))
+        self._families.set_state(status)
 
     def refused(self, reason: str) -> None:
         """Count a request that was refused before anybody looked at it."""
@@ -151,24 +149,28 @@ class Metrics:
 
     def load_ended(self, name: str, *, seconds: float, failed: bool) -> None:
         """Count a failed load and note how long it took."""
-        self.load_failures.labels(name).inc(failed)
-        self.load_seconds.labels(name).set(seconds)
+        self._return((name, ""))
+        self._load_failures.labels(name).inc(failed)
+        self._load_seconds.labels(name).set(seconds)
 
     def unloaded(self, name: str, version: int) -> None:
-        """Let go of a version that was taken down; its counters stay."""
-        with suppress(KeyError):  # never loaded, or taken down twice
-            del self._pending[name, str(version)]
-            self.pending_rows.labels(name, version).set(nan)  # so a value that other processes see is taken back
-            self.pending_rows.remove(name, str(version))
+        """Let go of a version that was taken down: of what it does at once, of its counts later."""
+        retired = (name, str(version))
+        self._loads.pop(retired, None)
+        self._families.drop_live(*retired)
+        if self._own is not None:
+            self._own.release(retired, gauges_only=True)
+        self._retire(retired)
 
-    def watch_pending(self, name: str, version: str, rows: Callable[[], int]) -> None:
-        """Ask `rows` now and then."""
-        self._pending[name, version] = rows
+    def forgotten(self, name: str, version: str) -> None:
+        """Let go of a version that does not serve, or of a model, that is gone from the repository."""
+        self._retire((name, version))
 
     def looked(self, lag: float) -> None:
         """Record how late the event loop was, and what is to be asked for."""
         self.event_loop_lag.observe(lag)
         self._ask()
+        self._let_go()
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return OpenMetrics if an Accept header names it, else the Prometheus text format; and the content type."""
@@ -178,75 +180,36 @@ class Metrics:
             return content, openmetrics.CONTENT_TYPE_LATEST
         return text.generate_latest(self._exposed), text.CONTENT_TYPE_PLAIN_0_0_4
 
+    def _serves(self, version: Version, facts: ModelFacts, load: Callable[[], Load]) -> None:
+        self._families.set_facts(*version, facts)
+        self._loads[version] = load
+
     def _ask(self) -> None:
-        for labels, rows in self._pending.items():
-            self.pending_rows.labels(*labels).set(rows())
+        for version, load in self._loads.items():
+            self._families.set_load(*version, load())
 
-    def _histogram(self, name: str, help_text: str, buckets: Sequence[float]) -> Histogram:
-        return Histogram(name, help_text, _MODEL, buckets=buckets, registry=self.registry)
+    def _retire(self, version: Version) -> None:
+        self._retired.retire(version)
+        self._let_go()
 
+    def _return(self, version: Version) -> None:
+        self._retired.returned(version)
+        self._dropped.returned(version)
+        if self._own is not None:
+            self._own.unmark_gone(version)
 
-class ModelMetrics:
-    """The metrics of one model version, their label values resolved once."""
-
-    def __init__(self, metrics: Metrics, name: str, version: str) -> None:
-        self._requests = {outcome: _increment(metrics.requests.labels(name, version, outcome)) for outcome in _OUTCOMES}
-        self._runs = {reason: _increment(metrics.runs.labels(name, version, reason)) for reason in _REASONS}
-        self._rows = _increment(metrics.rows.labels(name, version))
-        self._padded_rows = _increment(metrics.padded_rows.labels(name, version))
-        lookups = metrics.cache_lookups
-        self._lookups = {found: _increment(lookups.labels(name, version, str(found).lower())) for found in (True, False)}
-        self._request_seconds = _observe(metrics.request_seconds.labels(name, version))
-        self._queue_seconds = _observe(metrics.queue_seconds.labels(name, version))
-        self._compute_seconds = _observe(metrics.compute_seconds.labels(name, version))
-        self._batch_size = _observe(metrics.batch_size.labels(name, version))
-        self._watch_pending = partial(metrics.watch_pending, name, version)
-
-    def ran(self, run: RunReport, *, reason: str) -> None:
-        """Record one run."""
-        self._runs[reason](1)
-        self._rows(run.rows)
-        self._batch_size(run.rows)
-        self._compute_seconds(run.seconds)
-        if run.padding:
-            self._padded_rows(run.padding)
-
-    def waited(self, seconds: float) -> None:
-        """Record how long an entry waited."""
-        self._queue_seconds(seconds)
-
-    def looked_up(self, *, found: bool, seconds: float) -> None:  # noqa: ARG002 -- of use to other observers
-        """Count a look into the response cache."""
-        self._lookups[found](1)
-
-    def watch_pending(self, rows: Callable[[], int]) -> None:
-        """Ask `rows` several times a second and at a scrape."""
-        self._watch_pending(rows)
-
-    def answered(self, *, outcome: str, seconds: float) -> None:
-        """Record a finished request."""
-        self._requests[outcome](1)
-        self._request_seconds(seconds)
-
-
-# What happens for every request goes to the values directly. prometheus_client checks each amount and looks for an exemplar, and
-# finds the bucket of a histogram by trying one after another: of a small model that took a twentieth of the throughput.
-
-
-def _increment(counter: Counter) -> Callable[[float], None]:
-    """Return what adds to a counter."""
-    increment: Callable[[float], None] = counter._value.inc  # noqa: SLF001
-    return increment
-
-
-def _observe(histogram: Histogram) -> Callable[[float], None]:
-    """Return what adds an amount to a histogram."""
-    bounds = list(histogram._upper_bounds)  # noqa: SLF001
-    increments = [bucket.inc for bucket in histogram._buckets]  # noqa: SLF001
-    add = histogram._sum.inc  # noqa: SLF001
-
-    def observe(amount: float) -> None:
-        increments[bisect_left(bounds, amount)](1)
-        add(amount)
-
-    return observe
+    def _let_go(self) -> None:
+        """Drop the series of versions whose time is over."""
+        for version in self._retired.due():
+            self._families.drop(*version)
+            if not version[1]:
+                for family in (self._load_failures, self._load_seconds):
+                    with suppress(KeyError):
+                        family.remove(version[0])
+            if self._own is not None:
+                self._own.release(version)
+                self._own.mark_gone(version)
+                self._dropped.retire(version)
+        for version in self._dropped.due():
+            if self._own is not None:
+                self._own.unmark_gone(version)

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from service.inference.execution import RunReport
+from service.inference.served_model import Load, ModelFacts
 from service.registry import VersionStatus
 
 _NANOSECONDS: Final = 1e9
@@ -83,6 +84,9 @@ class Statistics:
         """Forget a version."""
         self._versions.pop((name, version), None)
 
+    def forgotten(self, name: str, version: str) -> None:
+        """Be told of what is forgotten already."""
+
     def state_changed(self, status: VersionStatus) -> None:
         """Be told of what is not counted here."""
 
@@ -118,10 +122,11 @@ class VersionStatistics:
         """Count a look into the response cache."""
         (self._stats.cache_hit if found else self._stats.cache_miss).add(seconds)
 
-    def watch_pending(self, rows: Callable[[], int]) -> None:
-        """Be told of what is not counted here."""
+    def serves(self, facts: ModelFacts, load: Callable[[], Load]) -> None:  # noqa: ARG002 -- changes all the time
+        """Note the size of the files: onnxruntime does not say what a session takes beyond that."""
+        self._counts.memory_usage = [{"type": "CPU", "id": 0, "byte_size": facts.nbytes}]
 
-    def answered(self, *, outcome: str, seconds: float) -> None:
+    def answered(self, *, outcome: str, reason: str, seconds: float) -> None:  # noqa: ARG002 -- the reason is not counted
         """Count a finished request."""
         (self._stats.success if outcome == "ok" else self._stats.fail).add(seconds)
         self._counts.last_inference = int(time() * 1e3)

@@ -9,7 +9,7 @@ from litestar.types import HTTPScope, Receive, Send
 from service.inference.served_model import Answer, ServedModel
 from service.offload import Turns
 from service.protocols.features import ModelInputs
-from service.request_context import request_context
+from service.request_context import request_context, stage
 from service.routes.asgi import JSON_TYPE, Body, CancelledOnDisconnect, deadline, inference_headers, read_body, respond_compressed
 
 # Bytes from which decoding and encoding leave the event loop: there they would take milliseconds.
@@ -47,9 +47,11 @@ class Answering:
         find().refuse_if_full()  # before the work of reading
         body = await read_body(scope, receive, limit=self.max_body_size)
         with CancelledOnDisconnect(scope):
-            model, request = await self._decoded(body, find, decode)
+            with stage("decode"):
+                model, request = await self._decoded(body, find, decode)
             answer = await model.infer(request.inputs.arrays, request.outputs, request.inputs.missing, deadline=deadline(scope))
-            encoded = await self._turns.run(request.encode, answer) if answer.nbytes > _LARGE_ANSWER else request.encode(answer)
+            with stage("encode"):
+                encoded = await self._turns.run(request.encode, answer) if answer.nbytes > _LARGE_ANSWER else request.encode(answer)
             await respond_compressed(
                 scope,
                 send,
@@ -66,9 +68,10 @@ class Answering:
         """Decode a body for the model that serves when that is done: one that was replaced meanwhile takes nothing more."""
         while True:
             model = find()
-            if body.coding is None and not _takes_long(body.data):
-                return model, decode(body.data, model)
-            request = await self._turns.run(_decode, decode, body, model)
+            with model.reading:
+                if body.coding is None and not _takes_long(body.data):
+                    return model, decode(body.data, model)
+                request = await self._turns.run(_decode, decode, body, model)
             if find() is model:
                 return model, request
 

@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
 from math import inf
 from time import perf_counter
 from types import TracebackType
@@ -19,7 +20,7 @@ from service.errors import AxonError, InvalidRequest, MalformedBody, PayloadTooL
 from service.inference.batcher import Timing
 from service.offload import Turns
 from service.protocols.compression import CODINGS, accepted_coding, compress, decompress
-from service.request_context import CLIENT_LEFT, begin, request_context
+from service.request_context import CLIENT_LEFT, Call, CallObserver, begin, never, request_context
 
 JSON_TYPE: Final = b"application/json"
 BINARY_TYPE: Final = b"application/octet-stream"
@@ -151,10 +152,15 @@ def deadline(scope: Scope, timeout: float | None = None) -> float | None:
 
 
 class WithRequestContext:
-    """The outermost layer: begins the context of each call, and puts its id on whatever answer it gets."""
+    """The outermost layer: begins the context of each call, and puts its id on whatever answer it gets.
 
-    def __init__(self, application: ASGIApp) -> None:
+    An observer is told of every call when it is over, and asked which to trace: none of `untraced`, which are paths.
+    """
+
+    def __init__(self, application: ASGIApp, observer: CallObserver | None = None, untraced: frozenset[str] = frozenset()) -> None:
         self._application = application
+        self._observer = observer
+        self._untraced = untraced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a call on."""
@@ -167,7 +173,9 @@ class WithRequestContext:
                 request_id = value.decode("latin-1")
             elif name == b"traceparent":
                 traceparent = value.decode("latin-1")
-        context = begin(request_id, traceparent)
+        observer = self._observer
+        sample = never if observer is None or scope["path"] in self._untraced else observer.sample
+        context = begin(request_id, traceparent, sample)
         added = [(b"x-request-id", context.request_id.encode())]
         if context.traceparent is not None:
             added.append((b"traceparent", context.traceparent.encode()))
@@ -177,7 +185,32 @@ class WithRequestContext:
                 message["headers"] = [*message["headers"], *added]
             await send(message)
 
-        await self._application(scope, receive, send_with_id)
+        if observer is None:
+            await self._application(scope, receive, send_with_id)
+            return
+        answer = _Answer(send_with_id)
+        try:
+            await self._application(scope, receive, answer)
+        finally:
+            status, failed = str(answer.status), answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            path = shown(scope.get("raw_path", b"").decode("latin-1"))
+            observer.ended(Call(context, "http", scope["method"], path, status, failed, answer.size, perf_counter()))
+
+
+class _Answer:
+    """Passes an answer on and keeps what is to be said of it. A client that left before it has the status that nginx gives it."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 499
+        self.size = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            self.size += len(message["body"])
+        await self._send(message)
 
 
 async def refuse(send: Send, error: AxonError) -> None:

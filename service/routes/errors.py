@@ -81,7 +81,7 @@ def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str
 
 def _log_failure(scope: HTTPScope, error: AxonError) -> None:
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("%s %s: %s", scope["method"], _path(scope), error)
+        logger.error("%s %s: %s", scope["method"], _path(scope), error, extra={"facts": error.facts})
 
 
 def _log_bug(scope: HTTPScope, error: Exception) -> None:

@@ -11,7 +11,7 @@ from service.offload import Turns
 from service.protocols import open_inference
 from service.protocols.open_inference import EncodedAnswer, InferRequest
 from service.registry import Registry
-from service.request_context import request_context
+from service.request_context import request_context, stage
 from service.routes.asgi import (
     BINARY_TYPE,
     JSON_TYPE,
@@ -44,7 +44,8 @@ class Inference:
         self._registry.get(name, version).refuse_if_full()  # before the work of reading
         body = await read_body(scope, receive, limit=self._max_body_size)
         with CancelledOnDisconnect(scope):
-            model, request = await self._decoded(body, header(scope, _JSON_SIZE), name, version)
+            with stage("decode"):
+                model, request = await self._decoded(body, header(scope, _JSON_SIZE), name, version)
             answer = await model.infer(
                 request.inputs,
                 request.output_names,
@@ -53,7 +54,10 @@ class Inference:
                 priority=request.options.priority,
             )
             encode = partial(open_inference.encode, answer, model=model.name, version=model.version, request=request)
-            encoded = await self._turns.run(encode) if answer.nbytes > _LARGE and not request.options.binary_outputs else encode()
+            with stage("encode"):
+                encoded = (
+                    await self._turns.run(encode) if answer.nbytes > _LARGE and not request.options.binary_outputs else encode()
+                )
             headers = inference_headers(answer.timing, model.version, request_context().started_at)
             await self._respond(scope, send, encoded, headers)
 
@@ -80,9 +84,10 @@ class Inference:
         """
         while True:
             model = self._registry.get(name, version)
-            if body.coding is None and not _takes_long(body.data, json_size, model):
-                return model, _decode(body, json_size, model)
-            request = await self._turns.run(_decode, body, json_size, model)
+            with model.reading:
+                if body.coding is None and not _takes_long(body.data, json_size, model):
+                    return model, _decode(body, json_size, model)
+                request = await self._turns.run(_decode, body, json_size, model)
             if self._registry.get(name, version) is model:
                 return model, request
 

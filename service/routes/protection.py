@@ -11,6 +11,7 @@ from typing import Final
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import AxonError, shown
+from service.request_context import note_key
 from service.routes import health, metrics, models, prediction, repository, tensorflow_serving
 from service.routes.errors import refuse
 from service.security.guard import Guard
@@ -42,6 +43,7 @@ class Protection:
             name = self._guard.admit(presented(scope["headers"]), needed)
         except AxonError as error:
             return refuse(send, error)
+        note_key(name)
         if needed is Needed.MANAGE:
             logger.info("API key '%s': %s %s", name, method, shown(path))
         return self._app(scope, receive, send)

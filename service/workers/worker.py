@@ -50,6 +50,7 @@ class Worker(Process):
         super().__init__(delay=0.0, timeout=timeout)
         self.count = count
         self.segments = segments
+        self.segment = segments[number - 1]
         self._made = made
         self._channel = channel
         self._number = number

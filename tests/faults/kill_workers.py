@@ -71,4 +71,5 @@ def main() -> None:
     sys.exit(0 if well and lost <= 0 and restarts == options.kills and status == 0 else 1)
 
 
-main()
+if __name__ == "__main__":
+    main()

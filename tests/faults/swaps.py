@@ -3,8 +3,8 @@
     python tests/faults/swaps.py --swaps 1000
 
 Every swap publishes the next version of a model that multiplies by its version number, and removes the one before the last. Every
-answer must be 200 and that of the version it names. Prints resident memory along the way; exits with 1 if a request failed, an
-answer was wrong, or memory grew by more than 10 % after the first 50 swaps.
+answer must be 200 and that of the version it names. Prints resident memory and the size of the metrics along the way; exits with 1
+if a request failed, an answer was wrong, or one of these grew by more than 10 % after the first 50 swaps.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,11 @@ class Server:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
+    def exposition(self) -> int:
+        """Return the size of the metrics, in bytes."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=PATIENCE) as answer:
+            return len(answer.read())
+
     def _read(self) -> None:
         for line in self.process.stderr or ():
             with self._news:
@@ -132,18 +138,19 @@ class Client(threading.Thread):
             self.failed.append(f"{response.status} {content[:200]!r}")
 
 
-def swap(server: Server, model: Path, swaps: int) -> list[float]:
-    """Swap, and return the resident memory after each `EVERY` swaps."""
-    resident = []
+def swap(server: Server, model: Path, swaps: int) -> tuple[list[float], list[float]]:
+    """Swap, and return the resident memory and the size of the metrics after each `EVERY` swaps."""
+    resident, shown = [], []
     for version in range(2, swaps + 2):
         publish_next(model, version)
         server.wait_for(f"model m version {version} ready")
         shutil.rmtree(model / str(version - 1))
         if (version - 1) % EVERY == 0:
             resident.append(server.resident())
-            sys.stdout.write(f"after {version - 1} swaps: {resident[-1]:.1f} MB\n")
+            shown.append(float(server.exposition()))
+            sys.stdout.write(f"after {version - 1} swaps: {resident[-1]:.1f} MB, {shown[-1] / 1e3:.0f} kB of metrics\n")
             sys.stdout.flush()
-    return resident
+    return resident, shown
 
 
 def main() -> None:
@@ -164,7 +171,7 @@ def main() -> None:
             for client in clients:
                 client.start()
             try:
-                resident = swap(server, model, options.swaps)
+                measured = swap(server, model, options.swaps)
             finally:
                 over.set()
                 for client in clients:
@@ -175,8 +182,8 @@ def main() -> None:
     failed = [failure for client in clients for failure in client.failed]
     sys.stdout.write(f"{sum(client.asked for client in clients)} requests, {len(failed)} failed or wrong; exit status {status}\n")
     sys.stdout.writelines(f"  {failure}\n" for failure in failed[:10])
-    settled = resident[SETTLED // EVERY - 1 :]
-    grown = len(settled) > 1 and settled[-1] > GROWTH * settled[0]
+    settled = [sizes[SETTLED // EVERY - 1 :] for sizes in measured]
+    grown = any(len(sizes) > 1 and sizes[-1] > GROWTH * sizes[0] for sizes in settled)
     sys.exit(1 if failed or status or grown else 0)
 
 

@@ -1,12 +1,12 @@
 """Counts and times of the statistics extension, from the events that every observer is told of."""
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
 from service.inference.execution import RunReport
+from service.inference.served_model import Load, ModelFacts
 from service.observability.combined import Combined
 from service.observability.statistics import Statistics
 
@@ -45,7 +45,7 @@ def test_run_is_counted_for_each_request_and_once_for_its_size(statistics: Stati
 def test_failed_run_is_no_inference(statistics: Statistics) -> None:
     observer = statistics.model("m", 1)
     observer.ran(RunReport(rows=3, padding=0, seconds=0.4, failed=True), reason="idle")
-    observer.answered(outcome="failed", seconds=0.5)
+    observer.answered(outcome="failed", reason="model_failed", seconds=0.5)
 
     found = counted(statistics)
 
@@ -69,7 +69,7 @@ def test_looks_into_the_cache_are_told_apart(statistics: Statistics) -> None:
 
 
 def test_version_that_is_loaded_anew_counts_from_zero(statistics: Statistics) -> None:
-    statistics.model("m", 1).answered(outcome="ok", seconds=1.0)
+    statistics.model("m", 1).answered(outcome="ok", reason="", seconds=1.0)
     statistics.model("m", 1)
 
     assert counted(statistics)["inference_stats"]["success"]["count"] == 0
@@ -87,17 +87,18 @@ def test_version_that_is_gone_is_forgotten(statistics: Statistics) -> None:
 def test_every_observer_is_told() -> None:
     first, second = Statistics(), Statistics()
     combined = Combined(first, second)
-    pending: Callable[[], int] = lambda: 0  # noqa: E731
+    facts = ModelFacts(nodes={}, missing_providers=0, instances=1, threads=1, nbytes=700)
     observer = combined.model("m", 1)
-    observer.watch_pending(pending)
+    observer.serves(facts, lambda: Load(0, 0))
     observer.ran(RunReport(rows=1, padding=0, seconds=0.1), reason="idle")
     observer.waited(0.1)
     observer.looked_up(found=True, seconds=0.1)
-    observer.answered(outcome="ok", seconds=0.1)
+    observer.answered(outcome="ok", reason="", seconds=0.1)
     combined.load_ended("m", seconds=1.0, failed=False)
 
     assert counted(first)["inference_stats"] == counted(second)["inference_stats"]
     assert counted(first)["inference_stats"]["success"]["count"] == 1
+    assert counted(first)["memory_usage"] == [{"type": "CPU", "id": 0, "byte_size": 700}]
     combined.unloaded("m", 1)
     for statistics in (first, second):
         with pytest.raises(KeyError):

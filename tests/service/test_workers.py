@@ -90,7 +90,7 @@ def test_any_scrape_shows_the_sum_of_all(workers: Any, good_request: dict[str, A
         assert requests.post(f"{workers.url}/v2/models/affine/infer", json=good_request, timeout=DEADLINE).status_code == 200
     scrapes = [requests.get(f"{workers.url}/metrics", timeout=DEADLINE).text for _ in range(4)]
 
-    line = 'axon_inference_requests_total{model="affine",outcome="ok",version="1"} 20.0'
+    line = 'axon_inference_requests_total{model="affine",outcome="ok",reason="",version="1"} 20.0'
     assert [line in scrape for scrape in scrapes] == [True] * 4
     assert workers.metric("axon_inference_request_duration_seconds_count", model="affine") == 20
     assert workers.metric("axon_inference_request_duration_seconds_bucket", model="affine", le="+Inf") == 20

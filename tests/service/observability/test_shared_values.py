@@ -8,12 +8,14 @@ import pytest
 from prometheus_client import values
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from service.inference.served_model import Load, ModelFacts
 from service.observability import shared_values
 from service.observability.metrics import Metrics, WorkerMetrics
 from service.observability.shared_values import Segment
 from service.registry import State, VersionStatus
 
 SIZE = 1 << 20
+FACTS = ModelFacts(nodes={"CPUExecutionProvider": 7}, missing_providers=0, instances=2, threads=3, nbytes=100)
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +29,7 @@ def restored() -> Iterator[None]:
 def worker(segment: Segment, segments: list[Segment]) -> Metrics:
     """Build the metrics of a worker as its process does."""
     shared_values.keep_values_in(segment)
-    return Metrics(server_version="1", segments=segments)
+    return Metrics(server_version="1", segments=segments, own=segment)
 
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -55,8 +57,8 @@ def test_counts_and_histograms_are_added_and_gauges_go_by_their_mode(segments: l
         metrics = worker(segment, segments)
         both.append(metrics)
         model = metrics.model("m", 1)
-        model.answered(outcome="ok", seconds=seconds)
-        model.watch_pending(lambda: 3)
+        model.answered(outcome="ok", reason="", seconds=seconds)
+        model.serves(FACTS, lambda: Load(3, 0))
         metrics.state_changed(VersionStatus("m", State.READY, "1"))
         metrics.looked(0.0)
 
@@ -73,8 +75,8 @@ def test_counts_and_histograms_are_added_and_gauges_go_by_their_mode(segments: l
 
 def test_counts_of_a_dead_worker_stay_and_its_gauges_go(segments: list[Segment]) -> None:
     dead = worker(segments[0], segments)
-    dead.model("m", 1).answered(outcome="ok", seconds=0.1)
-    dead.model("m", 1).watch_pending(lambda: 5)
+    dead.model("m", 1).answered(outcome="ok", reason="", seconds=0.1)
+    dead.model("m", 1).serves(FACTS, lambda: Load(5, 0))
     dead.looked(0.0)
     segments[0].forget_gauges()
     living = worker(segments[1], segments)
@@ -84,22 +86,22 @@ def test_counts_of_a_dead_worker_stay_and_its_gauges_go(segments: list[Segment])
 
 
 def test_next_worker_goes_on_with_the_counts_of_the_last(segments: list[Segment]) -> None:
-    worker(segments[0], segments).model("m", 1).answered(outcome="ok", seconds=0.1)
+    worker(segments[0], segments).model("m", 1).answered(outcome="ok", reason="", seconds=0.1)
     segments[0].forget_gauges()
     again = worker(segments[0], segments)
-    again.model("m", 1).answered(outcome="ok", seconds=0.1)
+    again.model("m", 1).answered(outcome="ok", reason="", seconds=0.1)
 
     assert sample(again, "axon_inference_requests_total", outcome="ok") == 2
 
 
 def test_pending_rows_of_an_unloaded_version_are_taken_back(segments: list[Segment]) -> None:
     metrics = worker(segments[0], segments)
-    metrics.model("m", 1).watch_pending(lambda: 5)
+    metrics.model("m", 1).serves(FACTS, lambda: Load(5, 0))
     assert sample(metrics, "axon_inference_pending_rows") == 5
     metrics.unloaded("m", 1)
 
     assert sample(metrics, "axon_inference_pending_rows") is None
-    metrics.model("m", 1).watch_pending(lambda: 2)
+    metrics.model("m", 1).serves(FACTS, lambda: Load(2, 0))
     assert sample(metrics, "axon_inference_pending_rows") == 2
 
 

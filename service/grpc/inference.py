@@ -25,8 +25,13 @@ Array = np.ndarray[Any, Any]
 
 _RAW_INPUTS: Final = 7
 _TENSORS: Final = (5, 6)  # inputs and outputs
+_SHAPE: Final = 3 << 3 | 2
+_CONTENTS: Final = 5 << 3 | 2
+_FLOATS: Final = (6 << 3 | 2, 7 << 3 | 2)  # the contents that protobuf copies as they are
+_MOST_CONTENTS: Final = 8 << 20  # bytes of others, each value of which protobuf reads by itself: about a second
 _RAW_OUTPUTS: Final = 6
 _MAX_RANK: Final = 32
+_LONGEST_NUMBER: Final = 10  # bytes
 # tritonclient asks in this way to be told which answer of a stream is the last for its request: here, every one.
 _ASKS_FOR_FINAL: Final = "triton_enable_empty_final_response"
 _FINAL: Final = "triton_final_response"
@@ -57,7 +62,7 @@ class Envelope:
 
 def unpack(body: bytes) -> Envelope:
     """Read all of a request but its tensors. Raises MalformedBody."""
-    rest, raw = wire.split(body, _RAW_INPUTS, nested=_TENSORS)
+    rest, raw = wire.split(body, _RAW_INPUTS, look=_refuse_slow)
     message = messages.parse(messages.InferRequest, rest)
     return Envelope(message, [*raw, *message.raw_input_contents])
 
@@ -96,6 +101,22 @@ def encode(answer: Answer, *, model: str, version: int, envelope: Envelope, requ
             contents.fill(output.contents, values, datatype)
         raw.append(binary_tensors.to_bytes(values))
     return wire.joined(response.SerializeToString(), _RAW_OUTPUTS, raw)
+
+
+def _refuse_slow(walk: wire.Walk, number: int, begin: int, end: int) -> None:
+    """Raise MalformedBody for a tensor that protobuf would take seconds to parse, in which nothing else of the process goes on."""
+    if number not in _TENSORS:
+        return
+    for tag, _, start, stop in walk.fields(begin, end):
+        if tag == _SHAPE and stop - start > _MAX_RANK * _LONGEST_NUMBER:
+            raise MalformedBody(f"A tensor has no valid shape; expected up to {_MAX_RANK} sizes of 0 or more.")
+        if tag == _CONTENTS and stop - start > _MOST_CONTENTS:
+            first, _, _, last = next(walk.fields(start, stop), (0, 0, 0, 0))
+            if first not in _FLOATS or last != stop:
+                raise MalformedBody(
+                    f"A tensor has {stop - start} bytes of typed contents; {_MOST_CONTENTS} are the most, but for floats. "
+                    "Send it in raw_input_contents."
+                )
 
 
 def _inputs(tensors: Sequence[Message], raw: Sequence[memoryview | bytes]) -> dict[str, Array]:

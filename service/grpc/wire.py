@@ -3,7 +3,7 @@
 Rules: protobuf.dev/programming-guides/encoding. A parser would copy each tensor out of the message, and again on each access.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from service.errors import MalformedBody
@@ -18,53 +18,7 @@ _MOST_FIELDS: Final = 1 << 15
 _LEAST_BYTES: Final = 2  # of a field
 
 
-def split(message: bytes, field: int, *, nested: Collection[int] = ()) -> tuple[bytes, list[memoryview]]:
-    """Take every value of a top-level bytes field out of a message: return the rest of it, and views of the values.
-
-    From a point on that cannot be read the message is left as it is, for the parser to refuse. Raises MalformedBody if there are
-    more fields than any request has, those in the messages of the fields `nested` among them: to parse them would take seconds.
-    """
-    view = memoryview(message)
-    walk = _Walk(message)
-    values: list[memoryview] = []
-    rest: list[memoryview] = []
-    kept = 0
-    for tag, start, begin, end in walk.fields(0, len(message)):
-        if tag == field << 3 | _LENGTH:
-            rest.append(view[kept:start])
-            values.append(view[begin:end])
-            kept = end
-        elif tag & 7 == _LENGTH and tag >> 3 in nested:
-            for _ in walk.fields(begin, end):
-                pass  # they are counted
-    return (b"".join([*rest, view[kept:]]) if values else message), values
-
-
-def refuse_many_fields(message: bytes) -> None:
-    """Raise MalformedBody if a message has more fields than any call has."""
-    for _ in _Walk(message).fields(0, len(message)):
-        pass
-
-
-def joined(message: bytes, field: int, values: Iterable[Buffer]) -> list[Buffer]:
-    """Return the pieces of a message with values added to a bytes field. Values must be one-dimensional bytes."""
-    pieces: list[Buffer] = [message]
-    for value in values:
-        pieces += (header(field, len(value)), value)
-    return pieces
-
-
-def embedded(field: int, pieces: Sequence[Buffer]) -> list[Buffer]:
-    """Return the pieces of a message whose only field is the message that `pieces` make up."""
-    return [header(field, sum(len(piece) for piece in pieces)), *pieces]
-
-
-def header(field: int, size: int) -> bytes:
-    """Return what stands before a value of `size` bytes."""
-    return _encoded(field << 3 | _LENGTH) + _encoded(size)
-
-
-class _Walk:
+class Walk:
     """Steps from field to field of a message, and of messages in it, as long as there are not too many in all."""
 
     def __init__(self, message: bytes) -> None:
@@ -90,6 +44,54 @@ class _Walk:
         self._left -= fields
         if self._left < 0:
             raise MalformedBody(f"The message has more than {_MOST_FIELDS} fields. Send fewer tensors and parameters.")
+
+
+def split(
+    message: bytes, field: int, *, look: Callable[[Walk, int, int, int], None] | None = None
+) -> tuple[bytes, list[memoryview]]:
+    """Take every value of a top-level bytes field out of a message: return the rest of it, and views of the values.
+
+    From a point on that cannot be read the message is left as it is, for the parser to refuse. `look` is called with the walk, the
+    number, and where the value begins and ends, of each other field that has a length. Raises MalformedBody if there are more
+    fields than any request has: to parse them would take seconds.
+    """
+    view = memoryview(message)
+    walk = Walk(message)
+    values: list[memoryview] = []
+    rest: list[memoryview] = []
+    kept = 0
+    for tag, start, begin, end in walk.fields(0, len(message)):
+        if tag == field << 3 | _LENGTH:
+            rest.append(view[kept:start])
+            values.append(view[begin:end])
+            kept = end
+        elif tag & 7 == _LENGTH and look is not None:
+            look(walk, tag >> 3, begin, end)
+    return (b"".join([*rest, view[kept:]]) if values else message), values
+
+
+def refuse_many_fields(message: bytes) -> None:
+    """Raise MalformedBody if a message has more fields than any call has."""
+    for _ in Walk(message).fields(0, len(message)):
+        pass
+
+
+def joined(message: bytes, field: int, values: Iterable[Buffer]) -> list[Buffer]:
+    """Return the pieces of a message with values added to a bytes field. Values must be one-dimensional bytes."""
+    pieces: list[Buffer] = [message]
+    for value in values:
+        pieces += (header(field, len(value)), value)
+    return pieces
+
+
+def embedded(field: int, pieces: Sequence[Buffer]) -> list[Buffer]:
+    """Return the pieces of a message whose only field is the message that `pieces` make up."""
+    return [header(field, sum(len(piece) for piece in pieces)), *pieces]
+
+
+def header(field: int, size: int) -> bytes:
+    """Return what stands before a value of `size` bytes."""
+    return _encoded(field << 3 | _LENGTH) + _encoded(size)
 
 
 def _value(message: bytes, position: int, kind: int) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Columns by name into the inputs of a model: an input for each name, or the entries of an input's last axis that have names."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
@@ -15,6 +15,7 @@ Array = np.ndarray[Any, Any]
 
 # Integers and booleans have no value that says that there is none.
 _WITHOUT_MISSING: Final = frozenset(DATATYPES) - {"FP16", "FP32", "FP64", "BYTES"}
+_LEAST_NAMES: Final = 1000  # that are looked at one by one, so that the first wrong one is named
 _SHOWN: Final = 40  # names in an error
 _COMPARED: Final = 100  # characters of a name that the nearest is looked for
 
@@ -65,6 +66,11 @@ class Columns:
                 f"{where} has '{shown(name)}', which model '{self._model}' does not know.{hint} {self._takes()}"
             )
         return column
+
+    def refuse_many(self, names: Sized, where: str) -> None:
+        """Raise SignatureMismatch for more names than there are columns, before each of them is looked at."""
+        if len(names) > max(_LEAST_NAMES, len(self._known)):
+            raise SignatureMismatch(f"{where} has {len(names)} names, more than model '{self._model}' knows. {self._takes()}")
 
     def assembled(self, given: Mapping[str, tuple[Array, bool]], *, rows: int) -> ModelInputs:
         """Put columns of `rows` rows together to the inputs; each comes with whether values are missing in it.

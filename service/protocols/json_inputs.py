@@ -1,6 +1,6 @@
 """Rows or columns of JSON into the inputs of a model: plain tensors, features by name, and pictures as `{"b64": ...}`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Any, Final
 
 import numpy as np
@@ -15,10 +15,17 @@ from service.repository.signature import Signature, TensorSpec
 Array = np.ndarray[Any, Any]
 
 _ABSENT: Final = object()
+_ROW: Final = 64
+_CELL: Final = 16
+
+
+def row_size(names: Sized) -> int:
+    """Return about how many bytes a row of named values takes until it is an array's: many times what it takes in JSON."""
+    return _ROW + _CELL * len(names)
 
 
 class JsonInputs:
-    """Reads the values of a document as one model's signature has them. `budget` bounds the pictures among them."""
+    """Reads the values of a document as one model's signature has them. `budget` bounds what rows and pictures take."""
 
     def __init__(self, document: Document, model: str, signature: Signature, budget: Budget) -> None:
         self._document = document
@@ -49,6 +56,7 @@ class JsonInputs:
                 )
             spec = self._only_input(where)
             return self._columns.assembled({spec.name: self._tensor(inputs, spec, where)}, rows=1)
+        self._columns.refuse_many(inputs, where)
         given = {}
         for name, value in inputs.items():
             column = self._columns.find(name, where)
@@ -91,6 +99,8 @@ class JsonInputs:
         for index, row in enumerate(instances):
             if not is_object(row):
                 raise MalformedBody(f"{where}[{index}] is {described(row)}; the rows before it are objects.")
+            self._columns.refuse_many(row, f"{where}[{index}]")
+            self._budget.take(row_size(row))
             values = dict(row.items())
             for name in values.keys() - known.keys():
                 known[name] = self._columns.find(name, f"{where}[{index}]")

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -13,6 +13,9 @@ from service.protocols.json_tensors import from_bfloat16, parse_value
 
 Array = np.ndarray[Any, Any]
 
+# Python's own parser reads the tokens; while it does, which takes a second for 10 MB, no other thread of the process goes on.
+_MOST_WITH_TOKENS: Final = 4 << 20  # bytes
+
 
 def parse(body: bytes) -> object:
     """Parse a body into values of simdjson or, if one of the tokens stands in it, of Python. Raises MalformedBody."""
@@ -21,6 +24,11 @@ def parse(body: bytes) -> object:
     except MalformedBody:
         if b"NaN" not in body and b"Infinity" not in body:
             raise
+        if len(body) > _MOST_WITH_TOKENS:
+            raise MalformedBody(
+                f"The body is not valid JSON. With NaN or Infinity, which are none, it may have up to {_MOST_WITH_TOKENS} bytes; "
+                f"this one has {len(body)}. Send fewer rows a request, or the tensors in binary form."
+            ) from None
         try:
             return json.loads(body.decode("utf-8"))
         except (ValueError, RecursionError):

@@ -14,7 +14,7 @@ from service.errors import InvalidRequest, MalformedBody, NotImplementedByModel,
 from service.inference.served_model import Answer
 from service.protocols.budget import Budget
 from service.protocols.features import ModelInputs
-from service.protocols.json_inputs import JsonInputs
+from service.protocols.json_inputs import JsonInputs, row_size
 from service.protocols.json_values import Document, is_list, is_object, within_64_bits
 from service.protocols.json_with_nan import written
 from service.repository.signature import Signature, TensorSpec
@@ -34,7 +34,7 @@ class PredictRequest:
 
 
 def decode_predict(body: bytes, model: str, signature: Signature, *, limit: int) -> PredictRequest:
-    """Decode a body with `instances`, rows, or `inputs`, columns. `limit` bounds what pictures decode to, in bytes.
+    """Decode a body with `instances`, rows, or `inputs`, columns. `limit` bounds what rows and pictures decode to, in bytes.
 
     Raises MalformedBody, SignatureMismatch or DecodedTooLarge, which name the input and the place.
     """
@@ -96,8 +96,11 @@ def decode_examples(body: bytes, model: str, signature: Signature, *, limit: int
         examples = root.get("examples")
         if not is_list(examples) or not all(is_object(example) for example in examples):
             raise MalformedBody("'examples' must be a list of objects, each with the features of one row.")
-        merged = [_example({**dict(context.items()), **dict(example.items())}, signature) for example in examples]
-        return JsonInputs(document, model, signature, Budget(limit)).rows(merged, "examples")[0]
+        budget = Budget(limit)
+        budget.take(len(examples) * row_size(context))  # it is repeated in each of them
+        shared = dict(context.items())
+        merged = [_example({**shared, **dict(example.items())}, signature) for example in examples]
+        return JsonInputs(document, model, signature, budget).rows(merged, "examples")[0]
 
 
 def classes_of(model: str, signature: Signature) -> TensorSpec:

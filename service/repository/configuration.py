@@ -150,6 +150,8 @@ class ModelConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         """
         path = model_directory / CONFIGURATION_NAME
         try:
+            if path.exists() and not path.is_file():  # to read a pipe would wait for ever
+                raise ConfigurationError(f"{path} is no file. Put a file of TOML there, or nothing.")
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raw = {}

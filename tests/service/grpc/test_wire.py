@@ -1,11 +1,14 @@
 """Large tensors are taken out of messages, and put into them, as protobuf would."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import MalformedBody
-from service.grpc import messages, wire
+from service.grpc import inference, messages, wire
 
 RAW_INPUTS, RAW_OUTPUTS = 7, 6
 requests = st.builds(
@@ -101,4 +104,26 @@ def test_raw_tensors_are_views() -> None:
 def test_message_of_more_fields_than_any_request_has_is_refused_unparsed(body: bytes) -> None:
     """Ten million empty raw tensors, in 20 MB, took the event loop for 55 seconds and 5 GB."""
     with pytest.raises(MalformedBody, match="more than 32768 fields"):
-        wire.split(body, RAW_INPUTS, nested=(5,))
+        inference.unpack(body)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "problem"),
+    [
+        pytest.param({"shape": [1] * 1000}, "no valid shape", id="many axes"),
+        pytest.param({"contents": {"int64_contents": bytes(9_000_000)}}, "raw_input_contents", id="integers"),
+        pytest.param({"contents": {"bytes_contents": [b""] * 4_500_000}}, "raw_input_contents", id="strings"),
+        pytest.param({"contents": {"fp32_contents": [1], "int64_contents": bytes(9_000_000)}}, "raw_input_contents", id="both"),
+    ],
+)
+def test_tensor_that_protobuf_would_read_for_seconds_is_refused_unparsed(tensor: dict[str, Any], problem: str) -> None:
+    body = messages.InferRequest(inputs=[tensor]).SerializeToString()
+
+    with pytest.raises(MalformedBody, match=problem):
+        inference.unpack(body)
+
+
+def test_large_floats_may_come_in_typed_contents() -> None:
+    body = messages.InferRequest(inputs=[{"contents": {"fp32_contents": np.ones(3_000_000, np.float32)}}]).SerializeToString()
+
+    assert len(inference.unpack(body).message.inputs[0].contents.fp32_contents) == 3_000_000

@@ -204,3 +204,19 @@ def test_pictures_of_one_request_share_a_budget() -> None:
     assert rows(one * 5, single, limit=100).arrays["image"].shape == (5, 2, 2)
     with pytest.raises(DecodedTooLarge, match="more than 100 bytes"):
         rows(one * 6, single, limit=100)
+
+
+def test_row_of_more_names_than_a_model_can_have_is_refused_before_they_are_looked_at() -> None:
+    with pytest.raises(InvalidRequest, match="has 2000 names, more than model 'm' knows"):
+        rows([dict.fromkeys(map(str, range(2000)), 1)], FLOWERS, limit=1_000_000)
+    with pytest.raises(InvalidRequest, match="has 2000 names, more than model 'm' knows"):
+        columns({str(index): [1] for index in range(2000)}, FLOWERS)
+
+
+def test_named_rows_may_take_as_much_memory_as_a_body_may() -> None:
+    """In Python a row of JSON takes ten times its size."""
+    row = {"length": 1, "width": 2}
+
+    assert rows([row] * 100, FLOWERS).arrays["x"].shape == (100, 2)
+    with pytest.raises(DecodedTooLarge):
+        rows([row] * 1000, FLOWERS)

@@ -187,3 +187,12 @@ def test_other_lists_of_the_body_do_not_pass_for_the_tensor() -> None:
         tensor(root["b"], "FP32", "b", is_regular=document.is_regular)
     array, _missing = tensor(root["a"], "FP32", "a", is_regular=document.is_regular)
     assert array.shape == (2, 2)
+
+
+def test_tokens_are_read_in_bodies_up_to_a_size() -> None:
+    """Python's parser stops every thread: 30 MB took three seconds, in which no client had an answer."""
+    rows = b"NaN," * 1_100_000
+
+    assert Document(b"[" + rows[:4000] + b"1]").root
+    with pytest.raises(MalformedBody, match="up to 4194304"):
+        Document(b"[" + rows + b"1]")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import AxonError, InvalidRequest, NotImplementedByModel
+from service.errors import AxonError, DecodedTooLarge, InvalidRequest, NotImplementedByModel
 from service.inference.batcher import Timing
 from service.inference.served_model import Answer
 from service.protocols.tensorflow_serving import (
@@ -101,3 +101,11 @@ def test_classify_needs_one_output_with_labels(outputs: list[str], count: int) -
 def test_regress_needs_one_number(spec: TensorSpec) -> None:
     with pytest.raises(NotImplementedByModel, match="one number a row"):
         value_of("m", Signature((), (spec,)))
+
+
+def test_context_is_not_repeated_beyond_what_a_body_may_take() -> None:
+    """A body of 60 MB with ten features in its context and 20 million empty examples would take 8 GB."""
+    body = b'{"context": {"b": 1, "c": 2}, "examples": [' + b"{}," * 1000 + b"{}]}"
+
+    with pytest.raises(DecodedTooLarge):
+        decode_examples(body, "m", SIGNATURES[0], limit=10_000)

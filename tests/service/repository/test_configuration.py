@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,14 @@ def test_mistake_is_named_with_its_place(toml: str, message: str, tmp_path: Path
 
 def test_largest_allowed_size_is_the_batch_size() -> None:
     assert Batching(batch_sizes=(1, 8, 32)).max_batch_size == 32
+
+
+def test_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    """The event loop of the whole server would wait."""
+    os.mkfifo(tmp_path / "model.toml")
+
+    with pytest.raises(ConfigurationError, match=r"model\.toml is no file"):
+        ModelConfiguration.read(tmp_path)
 
 
 def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

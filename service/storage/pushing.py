@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from service.errors import AlreadyStored, ConfigurationError, ObjectMissing
 from service.repository.layout import GRAPH_NAME, find_models, is_version
@@ -59,19 +60,32 @@ def _push(store: Store, version: Version) -> str:
         return "is there already"
     _claim(store, version, prefix, files)
     try:
-        if _is_there(store, version, prefix, files):  # sealed between the look and the claim
-            return "is there already"
+        done = _store(store, version, prefix, files)
+    except AlreadyStored:
+        _release(store, prefix)
+        raise
+    _release(store, prefix)  # but not after another error: who goes on with this finds its claim
+    return done
+
+
+def _store(store: Store, version: Version, prefix: str, files: list[str]) -> str:
+    """Store what has been claimed. Raises AlreadyStored if another version was sealed before the claim."""
+    if not _is_there(store, version, prefix, files):
         for file in files[:-1]:
             store.put(prefix + file, version.directory / file)
-        store.create(prefix + files[-1], version.directory / files[-1])
-    except AlreadyStored:
-        if not _is_there(store, version, prefix, files):
-            raise
-    store.delete(prefix + CLAIM_NAME)
-    return f"published, {len(files)} file{'s' if len(files) != 1 else ''}"
+        try:
+            store.create(prefix + files[-1], version.directory / files[-1])
+        except AlreadyStored:
+            if not _is_there(store, version, prefix, files):
+                raise
+        else:
+            return f"published, {len(files)} file{'s' if len(files) != 1 else ''}"
+    return "is there already"
 
 
-_ADVICE = "Versions never change: publish yours under a new number."
+_TRIES: Final = 10
+_CLAIM_LIMIT: Final = 1024  # bytes
+_ADVICE: Final = "Versions never change: publish yours under a new number."
 
 
 def _files(version: Version) -> list[str]:
@@ -90,14 +104,25 @@ def _claim(store: Store, version: Version, prefix: str, files: list[str]) -> Non
     for file in files:
         digest.update(f"{file} {FileDigest.of(version.directory / file).sha256}\n".encode())
     mine = digest.hexdigest().encode()
-    try:
-        store.create(prefix + CLAIM_NAME, mine)
-    except AlreadyStored as error:
-        if store.read(prefix + CLAIM_NAME, limit=1024) != mine:
-            raise AlreadyStored(
-                f"Another {version.reference} is being published to {store.address.url}, or was left half. {_ADVICE} "
-                f"If nobody is at it any more, remove {prefix}{CLAIM_NAME} from the store."
-            ) from error
+    for _ in range(_TRIES):
+        try:
+            store.create(prefix + CLAIM_NAME, mine)
+        except AlreadyStored:
+            with suppress(ObjectMissing):  # released meanwhile
+                if store.read(prefix + CLAIM_NAME, limit=_CLAIM_LIMIT) == mine:
+                    return
+                break
+        else:
+            return
+    raise AlreadyStored(
+        f"Another {version.reference} is being published to {store.address.url}, or was left half. {_ADVICE} "
+        f"If nobody is at it any more, remove {prefix}{CLAIM_NAME} from the store."
+    )
+
+
+def _release(store: Store, prefix: str) -> None:
+    with suppress(ObjectMissing):
+        store.delete(prefix + CLAIM_NAME)
 
 
 def _is_there(store: Store, version: Version, prefix: str, files: list[str]) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from service.errors import AlreadyStored, ConfigurationError, PackageError, StoreError
 from service.repository.manifest import Manifest
+from service.storage import pushing
 from service.storage.address import Address
 from service.storage.pushing import find_local, push
 
@@ -121,3 +122,23 @@ def test_directory_without_a_version_is_refused(tmp_path: Path, publish_affine: 
     (tmp_path / "mine" / "m" / "9").mkdir()
     with pytest.raises(ConfigurationError, match="no version"):
         find_local(tmp_path / "mine" / "m" / "9")
+
+
+def test_publisher_that_comes_after_another_is_refused_and_leaves_nothing(
+    address: Address, shelf: Path, tmp_path: Path, publish_affine: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one publishes after this one has looked and before it makes its claim."""
+    publish_affine(tmp_path / "mine" / "m", scale=1)
+    publish_affine(tmp_path / "other" / "m", scale=2)
+    claim = pushing._claim
+
+    def late(*arguments: Any) -> None:
+        monkeypatch.setattr(pushing, "_claim", claim)
+        pushed(tmp_path / "other" / "m", address)
+        claim(*arguments)
+
+    monkeypatch.setattr(pushing, "_claim", late)
+    with pytest.raises(AlreadyStored, match="There is another m/1"):
+        pushed(tmp_path / "mine" / "m", address)
+
+    assert contents(shelf) == contents(tmp_path / "other")

@@ -34,6 +34,8 @@ def targets(node: ast.AST) -> Iterator[str]:
         for alias in node.names:
             submodule = f"{node.module}.{alias.name}"
             yield submodule if submodule in FILES else node.module
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "import_module":
+        yield from (argument.value for argument in node.args if isinstance(argument, ast.Constant))  # when it is first needed
 
 
 @cache
@@ -79,7 +81,7 @@ def importers(*packages: str) -> set[str]:
             {module for module in FILES if lies_in(module, "service.grpc")},
             id="gRPC",
         ),
-        pytest.param(["obstore", "boto3"], {"service.storage.store"}, id="object stores"),
+        pytest.param(["obstore"], {"service.storage.store"}, id="object stores"),
         pytest.param(["httpx"], {"service.client"}, id="the HTTP client"),
         pytest.param(
             ["PIL"],

@@ -154,7 +154,7 @@ class Mirror:
 
     def _make_room(self, wanted: AbstractSet[Key], serving: AbstractSet[Key]) -> None:
         """Remove versions that nobody asks for, the one that came first at first, as long as all are larger than the limit."""
-        sizes = {key: sum(path.stat().st_size for path in directory.iterdir()) for key, directory in self._versions().items()}
+        sizes = {key: _size(directory) for key, directory in self._versions().items()}
         spare = sorted(sizes.keys() - wanted - serving, key=lambda key: self._directory(key).stat().st_mtime)
         while sum(sizes.values()) > self._limit and spare:
             key = spare.pop(0)
@@ -199,3 +199,8 @@ class Mirror:
             has = "what is here is served on" if any(self._model_directories()) else "there is nothing here to serve yet"
             logger.error("%s; %s, and it is tried again", message.rstrip("."), has)
         self._complaint = message
+
+
+def _size(directory: Path) -> int:
+    """Return the bytes of all files below a directory."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from service.errors import AlreadyStored, ConfigurationError, ObjectMissing
 from service.repository.layout import GRAPH_NAME, find_models, is_version
@@ -57,21 +58,34 @@ def _push(store: Store, version: Version) -> str:
     files = _files(version)
     if _is_there(store, version, prefix, files):
         return "is there already"
-    _claim(store, version, prefix, files)
+    is_new = _claim(store, version, prefix, files)
     try:
-        if _is_there(store, version, prefix, files):  # sealed between the look and the claim
-            return "is there already"
+        done = _store(store, version, prefix, files, continued=not is_new)
+    except AlreadyStored:
+        _release(store, prefix)
+        raise
+    _release(store, prefix)  # but not after another error: who goes on with this finds its claim
+    return done
+
+
+def _store(store: Store, version: Version, prefix: str, files: list[str], *, continued: bool) -> str:
+    """Store what has been claimed. Raises AlreadyStored if another version was sealed before the claim."""
+    if not _is_there(store, version, prefix, files, half=continued):
         for file in files[:-1]:
             store.put(prefix + file, version.directory / file)
-        store.create(prefix + files[-1], version.directory / files[-1])
-    except AlreadyStored:
-        if not _is_there(store, version, prefix, files):
-            raise
-    store.delete(prefix + CLAIM_NAME)
-    return f"published, {len(files)} file{'s' if len(files) != 1 else ''}"
+        try:
+            store.create(prefix + files[-1], version.directory / files[-1])
+        except AlreadyStored:
+            if not _is_there(store, version, prefix, files):
+                raise
+        else:
+            return f"published, {len(files)} file{'s' if len(files) != 1 else ''}"
+    return "is there already"
 
 
-_ADVICE = "Versions never change: publish yours under a new number."
+_TRIES: Final = 10
+_CLAIM_LIMIT: Final = 1024  # bytes
+_ADVICE: Final = "Versions never change: publish yours under a new number."
 
 
 def _files(version: Version) -> list[str]:
@@ -84,26 +98,41 @@ def _files(version: Version) -> list[str]:
     return [*(name for name in names if name not in {GRAPH_NAME, CONFIGURATION_NAME}), GRAPH_NAME]
 
 
-def _claim(store: Store, version: Version, prefix: str, files: list[str]) -> None:
-    """Say that this version is on its way. Raises AlreadyStored if another one of its number is."""
+def _claim(store: Store, version: Version, prefix: str, files: list[str]) -> bool:
+    """Say that this version is on its way; return whether nobody has said so before. Raises AlreadyStored if another one is."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file} {FileDigest.of(version.directory / file).sha256}\n".encode())
     mine = digest.hexdigest().encode()
-    try:
-        store.create(prefix + CLAIM_NAME, mine)
-    except AlreadyStored as error:
-        if store.read(prefix + CLAIM_NAME, limit=1024) != mine:
-            raise AlreadyStored(
-                f"Another {version.reference} is being published to {store.address.url}, or was left half. {_ADVICE} "
-                f"If nobody is at it any more, remove {prefix}{CLAIM_NAME} from the store."
-            ) from error
+    for _ in range(_TRIES):
+        try:
+            store.create(prefix + CLAIM_NAME, mine)
+        except AlreadyStored:
+            with suppress(ObjectMissing):  # released meanwhile
+                if store.read(prefix + CLAIM_NAME, limit=_CLAIM_LIMIT) == mine:
+                    return False
+                break
+        else:
+            return True
+    raise AlreadyStored(
+        f"Another {version.reference} is being published to {store.address.url}, or was left half. {_ADVICE} "
+        f"If nobody is at it any more, remove all that is below {prefix} in the store."
+    )
 
 
-def _is_there(store: Store, version: Version, prefix: str, files: list[str]) -> bool:
-    """Say whether the store has this version, whole. Raises AlreadyStored if it has another one of its number."""
+def _release(store: Store, prefix: str) -> None:
+    with suppress(ObjectMissing):
+        store.delete(prefix + CLAIM_NAME)
+
+
+def _is_there(store: Store, version: Version, prefix: str, files: list[str], *, half: bool | None = None) -> bool:
+    """Say whether the store has this version, whole. Raises AlreadyStored if it has another one of its number.
+
+    A graph without a manifest may be half a package: it is if `half` says so, by default if there is a claim.
+    """
     there = {key.removeprefix(prefix): stored.size for key, stored in store.list(prefix.rstrip("/")).items()}
-    if MANIFEST_NAME not in there and (GRAPH_NAME not in there or CLAIM_NAME in there):
+    half = CLAIM_NAME in there if half is None else half
+    if MANIFEST_NAME not in there and (GRAPH_NAME not in there or (half and version.manifest is not None)):
         return False
     compared = files if version.manifest is None else [MANIFEST_NAME]
     same = (version.manifest is not None) == (MANIFEST_NAME in there)

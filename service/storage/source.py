@@ -1,6 +1,7 @@
 """From the setting `repository` to where the models come from: a directory, or a store that is mirrored into one."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from service.errors import ConfigurationError
@@ -31,8 +32,10 @@ def require_usable(url: str, cache_directory: Path | None) -> tuple[Address, Pat
     """
     address = Address.parse(url)
     require_library()
-    cache = cache_directory or Path.home() / ".cache" / "axon"
-    if private_directory(cache) is None:
+    cache = cache_directory or Path("~/.cache/axon")
+    with suppress(RuntimeError):  # a user without a home
+        cache = cache.expanduser()
+    if cache.parts[:1] == ("~",) or private_directory(cache) is None:
         raise ConfigurationError(
             f"The models of {address.url} cannot be kept in {cache}. "
             "Set cache_directory to a directory that only the server's user can write to."

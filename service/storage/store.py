@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from service.errors import ConfigurationError, StoreError
 from service.storage.address import Address
-from service.storage.failures import explained
+from service.storage.failures import PANIC, explained
 
 _INSTALL: Final = "pip install 'axon-serving[storage]'"
 _PART: Final = 16 << 20  # bytes of one request: the library gives each 30 seconds
@@ -103,7 +103,9 @@ class Store:
             yield
         except StoreError:
             raise
-        except Exception as error:  # the library's errors, and Python's own for what it has a class for
+        except BaseException as error:  # the library's errors, and Python's own for what it has a class for
+            if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+                raise
             if isinstance(error, OSError) and error.filename is not None:  # this machine's file, not the store's
                 raise StoreError(f"Cannot {action}: {error.filename}: {error.strerror}.") from error
             raise explained(error, self.address, action) from None

@@ -18,11 +18,11 @@ import numpy as np
 import onnx
 import pytest
 
+from service.cli import main
 from service.repository.manifest import Manifest
 from service.repository.signature import Signature, TensorSpec
 from service.storage.address import Address
 
-ROOT = Path(__file__).parents[3]
 PATIENCE = 60.0
 _UNCHECKED_CALLS = 4  # that make the user, its key and the bucket; from then on the server checks
 
@@ -144,20 +144,34 @@ def bucket(s3_server: tuple[S3Server, dict[str, str]]) -> Bucket:
     return Bucket(f"s3://models/{prefix}", prefix, dict(environ), client)
 
 
-@pytest.fixture
-def axon() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Return a function that runs a command to its end."""
+@dataclass
+class Done:
+    """How a command has ended, and what it has written."""
 
-    def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AXON_"))}
-        return subprocess.run(
-            [sys.executable, "-m", "service.cli", *map(str, arguments)],
-            env=inherited | {"PYTHONPATH": str(ROOT)} | environ,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def axon(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Return a function that runs a command to its end, with nothing of a store in its environment but what it is given."""
+
+    def run(*arguments: object, **environ: str) -> Done:
+        with monkeypatch.context() as patch:
+            for name in list(os.environ):
+                if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "AXON_")):
+                    patch.delenv(name)
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["axon", *map(str, arguments)])
+            capfd.readouterr()
+            try:
+                main()
+                status = 0
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else 0
+        return Done(status, *capfd.readouterr())
 
     return run
 

@@ -231,6 +231,16 @@ def test_cache_directory_that_others_may_write_to_is_refused(tmp_path: Path) -> 
         source_of("s3://b/c", model_name=None, cache_directory=tmp_path / "cache", cache_limit=0, on_failure=lambda: None)
 
 
+def test_user_without_a_home_must_name_a_cache_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(_path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+
+    with pytest.raises(ConfigurationError, match="Set cache_directory"):
+        source_of("s3://b/c", model_name=None, cache_directory=None, cache_limit=0, on_failure=lambda: None)
+
+
 def test_without_obstore_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
 

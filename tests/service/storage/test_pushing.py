@@ -8,6 +8,7 @@ import pytest
 
 from service.errors import AlreadyStored, ConfigurationError, PackageError, StoreError
 from service.repository.manifest import Manifest
+from service.storage import pushing
 from service.storage.address import Address
 from service.storage.pushing import find_local, push
 
@@ -78,7 +79,7 @@ def test_version_that_somebody_else_is_storing_is_refused(
     (shelf / "m" / "1").mkdir(parents=True)
     (shelf / "m" / "1" / ".publishing").write_text("another version")
 
-    with pytest.raises(AlreadyStored, match=r"is being published to .*remove m/1/\.publishing"):
+    with pytest.raises(AlreadyStored, match=r"is being published to .*remove all that is below m/1/ in"):
         pushed(tmp_path / "mine" / "m", address)
 
     assert contents(shelf) == {"m/1/.publishing": b"another version"}
@@ -121,3 +122,26 @@ def test_directory_without_a_version_is_refused(tmp_path: Path, publish_affine: 
     (tmp_path / "mine" / "m" / "9").mkdir()
     with pytest.raises(ConfigurationError, match="no version"):
         find_local(tmp_path / "mine" / "m" / "9")
+
+
+@pytest.mark.parametrize("kinds", [("package", "package"), ("bare", "package"), ("package", "bare"), ("bare", "bare")])
+def test_publisher_that_comes_after_another_is_refused_and_leaves_nothing(
+    kinds: tuple[str, str], address: Address, shelf: Path, tmp_path: Path, publish_affine: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one publishes after this one has looked and before it makes its claim."""
+    for kind, name in zip(kinds, ("other", "mine"), strict=True):
+        publish_affine(tmp_path / name / "m", scale=len(name))
+        if kind == "bare":
+            (tmp_path / name / "m" / "1" / "manifest.json").unlink()
+    claim = pushing._claim
+
+    def late(*arguments: Any) -> bool:
+        monkeypatch.setattr(pushing, "_claim", claim)
+        pushed(tmp_path / "other" / "m", address)
+        return claim(*arguments)
+
+    monkeypatch.setattr(pushing, "_claim", late)
+    with pytest.raises(AlreadyStored, match="There is another m/1"):
+        pushed(tmp_path / "mine" / "m", address)
+
+    assert contents(shelf) == contents(tmp_path / "other")

@@ -1,4 +1,4 @@
-"""The errors of training. Each is one full sentence for the person at the terminal; `axon train` prints it and exits with 1.
+"""The errors of training: each one full sentence for the person at the terminal. `axon train` exits with its `exit_code`.
 
 TrainingError
 ├── SpecError            the spec file: names the file, the key, the value and what was expected

@@ -35,7 +35,8 @@ def targets(node: ast.AST) -> Iterator[str]:
             submodule = f"{node.module}.{alias.name}"
             yield submodule if submodule in FILES else node.module
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "import_module":
-        yield from (argument.value for argument in node.args if isinstance(argument, ast.Constant))  # when it is first needed
+        names = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+        yield from (name for name in names if not lies_in(name, *PACKAGES))  # what others wrote, loaded when it is first needed
 
 
 @cache

@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: install run serve test lint types check coverage models lock clean images gpu gpu-here faults-serving soak bench fuzz conformance-kserve proto
+.PHONY: install run serve test lint types check coverage models lock clean images gpu gpu-here faults-serving soak small-node bench fuzz conformance-kserve proto
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.dev
@@ -88,6 +88,10 @@ faults-serving: $(VENV)/.dev
 	$(BIN)/python tests/faults/kill_workers.py
 	$(BIN)/python tests/faults/connection_flood.py
 
+# Serve under 1 CPU and 512 MB; needs root and control groups.
+small-node: $(VENV)/.dev
+	$(BIN)/python tests/faults/small_node.py
+
 # Serving beside onnxruntime alone and a plain endpoint; needs wrk and two CPUs. BENCH='--models cnn --rounds 5' chooses.
 bench: $(VENV)/.dev
 	mkdir -p .axon
@@ -121,8 +125,8 @@ lock:
 	printf '%s\n' hatchling editables > build-service.in
 	$(LOCK) build-train.in build-service.in --override build-override.in --extra train --extra dev -o requirements-dev.txt
 	$(LOCK) build-train.in build-service.in --override build-override.in --extra train -c requirements-dev.txt -o requirements-train.txt
-	$(LOCK) build-service.in -c requirements-dev.txt -o requirements.txt
-	$(LOCK) build-service.in -c requirements-dev.txt --extra gpu --no-emit-package onnxruntime -o deploy/docker/requirements-gpu.txt
+	$(LOCK) build-service.in -c requirements-dev.txt --extra storage -o requirements.txt
+	$(LOCK) build-service.in -c requirements-dev.txt --extra storage --extra gpu --no-emit-package onnxruntime -o deploy/docker/requirements-gpu.txt
 	printf '%s\n' 'cyclonedx-bom>=7' | $(LOCK:pyproject.toml=-) -o deploy/docker/requirements-sbom.txt
 	rm -f build-train.in build-override.in build-service.in
 

@@ -62,7 +62,9 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class CallObserver(Protocol):
-    """Is asked which calls to trace, and told of every call when it is over."""
+    """Is asked which calls to trace, and told of calls when they are over: of `every` one, or of those that are traced."""
+
+    every: bool
 
     def sample(self, traceparent: str | None) -> Trace | None:
         """Return the trace of a call that is to be traced, given the valid header of the client, if there is one."""

@@ -1,4 +1,4 @@
-"""Tells an observer of every gRPC call when it is over; not there at all where nobody wants to know."""
+"""Tells an observer of gRPC calls when they are over; not there at all where nobody wants to know."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
@@ -35,8 +35,8 @@ class Observed(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
         """Put a report behind the handler of the call."""
         context = begin_with(call.invocation_metadata, never if call.method in OPEN else self._observer.sample)
         handler = await continuation(call)
-        if handler is None:  # there is no such method
-            return None
+        if handler is None or (context.trace is None and not self._observer.every):  # None: there is no such method
+            return handler
         path = shown(call.method)
         if handler.unary_unary is not None:
             return handler._replace(unary_unary=self._unary(handler.unary_unary, context, path))

@@ -17,6 +17,8 @@ _LONGEST_FAREWELL: Final = 5.0  # seconds that the last spans may take
 class AccessLog:
     """Logs one line a call: never a query, a header, a tensor or a key."""
 
+    every = True
+
     def sample(self, traceparent: str | None) -> Trace | None:  # noqa: ARG002 -- the log decides nothing
         """Ask for no trace."""
         return None
@@ -42,6 +44,8 @@ class AccessLog:
 
 class Both:
     """Two observers of calls as one: the first says which to trace."""
+
+    every = True
 
     def __init__(self, tracer: CallObserver, log: CallObserver) -> None:
         self._tracer = tracer

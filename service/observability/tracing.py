@@ -39,6 +39,8 @@ class Tracer:
     A call whose client is traced is traced if the client is, and belongs to its trace; of the others the part `ratio` is.
     """
 
+    every = False
+
     def __init__(self, endpoint: str, *, ratio: float, server_version: str) -> None:
         address = endpoint if urlsplit(endpoint).path.strip("/") else endpoint.rstrip("/") + _PATH
         self._ratio = ratio

@@ -154,7 +154,7 @@ def deadline(scope: Scope, timeout: float | None = None) -> float | None:
 class WithRequestContext:
     """The outermost layer: begins the context of each call, and puts its id on whatever answer it gets.
 
-    An observer is told of every call when it is over, and asked which to trace: none of `untraced`, which are paths.
+    An observer is told of calls when they are over, and asked which to trace: none of `untraced`, which are paths.
     """
 
     def __init__(self, application: ASGIApp, observer: CallObserver | None = None, untraced: frozenset[str] = frozenset()) -> None:
@@ -185,7 +185,7 @@ class WithRequestContext:
                 message["headers"] = [*message["headers"], *added]
             await send(message)
 
-        if observer is None:
+        if observer is None or (context.trace is None and not observer.every):
             await self._application(scope, receive, send_with_id)
             return
         answer = _Answer(send_with_id)

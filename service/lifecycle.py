@@ -5,11 +5,11 @@ A version that cannot be loaded never takes the place of one that serves, and a 
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -25,6 +25,7 @@ from service.repository.source import Key, Source
 from service.transitions import LifecycleObserver, Transitions
 
 logger = logging.getLogger("axon.lifecycle")
+_SHOWN: Final = 20  # versions in an error
 
 
 @dataclass(slots=True)
@@ -161,12 +162,16 @@ class Lifecycle:
                 self._transitions.fail(model.name, version, error)
             return error
         self._registry.configure(model.name, labels=configuration.labels, required=configuration.required)
-        if not model.versions and not self._registry.versions(model.name):
+        failure: Exception | None = None
+        candidates = configuration.versions.candidates(model.versions)
+        if not candidates and not self._registry.versions(model.name):
             missing = f"{model.path} holds no version: a directory such as {model.path.name}/1 with a model.onnx in it"
-            self._transitions.fail(model.name, "", PackageError(missing))
-        failure = None
+            if model.versions:
+                missing = f"{model.path} holds none of the versions that its model.toml names; it has {_listed(model.versions)}"
+            failure = PackageError(missing)
+            self._transitions.fail(model.name, "", failure)
         wanted: list[int] = []
-        for number in configuration.versions.candidates(model.versions):
+        for number in candidates:
             if len(wanted) == configuration.versions.count:
                 break
             problem = await self._ensure(model, number, configuration)
@@ -239,6 +244,10 @@ def _check(override: Mapping[str, Any], model: ModelDirectory) -> None:
         ModelConfiguration.read(model.path, override)
     except ConfigurationError as error:
         raise InvalidRequest(str(error)) from error
+
+
+def _listed(versions: Iterable[int]) -> str:
+    return ", ".join(map(str, list(versions)[-_SHOWN:]))
 
 
 def _as_loaded(configuration: ModelConfiguration) -> ModelConfiguration:

@@ -26,7 +26,7 @@ from service.observability.calls import require_tracing
 from service.offload import THREAD_PREFIX
 from service.process import Process
 from service.routes.metrics import METRICS_PATH, MetricsPort
-from service.security import exposure
+from service.security import exposure, key_file
 from service.security.tls import CertificateFiles, RenewingContext
 from service.settings import Settings
 from service.storage.address import is_url
@@ -40,7 +40,7 @@ logger = logging.getLogger("axon.server")
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests in flight and return. A second signal hurries.
 
-    Raises ConfigurationError if the address cannot be listened on, the repository is no directory, or what is wanted is not there;
+    Raises ConfigurationError if the address cannot be listened on, the repository is no directory, or what is set cannot be used;
     NoWorkerStarts if there are to be several processes and none gets as far as to load.
     """
     if is_url(settings.repository):
@@ -51,6 +51,8 @@ def serve(settings: Settings) -> None:
         raise ConfigurationError("Setting 'shutdown_delay' is part of 'shutdown_timeout': it must be shorter.")
     providers.require_available(settings.provider)
     require_tracing(settings.tracing_endpoint)
+    if settings.api_keys is not None:
+        key_file.read(settings.api_keys)  # each worker reads them; a file that is wrong is better found once, before there are any
     keep_memory()
     context = _tls_context(settings)
     with _listeners(settings, scheme="http" if context is None else "https") as listeners, _grpc_address(settings) as grpc_address:

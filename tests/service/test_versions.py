@@ -165,6 +165,19 @@ def test_version_policy(tmp_path: Path, running: Running, publish_scale: Publish
         assert answered_by(server) == serving[-1]
 
 
+def test_model_of_which_no_version_is_wanted_says_so(tmp_path: Path, running: Running, publish_scale: PublishScale) -> None:
+    """In the log and the index, and to who loads it."""
+    publish_scale(tmp_path / "m", 1)
+    (tmp_path / "m" / "model.toml").write_text('[versions]\npolicy = "specific"\nnumbers = [5]')
+    with running(tmp_path, "--model-control", "explicit") as server:
+        loaded = server.http.post(f"{server.url}/v2/repository/models/m/load")
+        (entry,) = server.http.post(f"{server.url}/v2/repository/index").json()
+
+    assert entry["state"] == "UNAVAILABLE"
+    assert "none of the versions that its model.toml names; it has 1" in entry["reason"]
+    assert (loaded.status_code, loaded.json()["error"]) == (500, entry["reason"])
+
+
 def test_models_are_loaded_and_unloaded_by_calls(tmp_path: Path, running: Running, publish_scale: PublishScale) -> None:
     publish_scale(tmp_path / "m", 1)
     with running(tmp_path, "--model-control", "explicit") as server:

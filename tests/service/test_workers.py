@@ -223,6 +223,15 @@ def test_server_gives_up_when_no_worker_can_start(models: Path, launched: Callab
         assert re.search(r"a new one starts in 0\.2 s, as the last 3 did not last", server.log)
 
 
+def test_wrong_setting_is_told_once_and_starts_no_worker(
+    models: Path, launched: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    with launched(models, "--workers", "2", AXON_API_KEYS=str(models / "nowhere.toml")) as server:
+        assert server.ended() == 1
+        assert server.log.count("There is no file of API keys at") == 1
+        assert "is process" not in server.log
+
+
 def test_metrics_can_have_a_port_of_their_own(models: Path, running: Callable[..., AbstractContextManager[Any]]) -> None:
     with running(models, "--workers", "2", AXON_METRICS_PORT="0") as server:
         server.wait_for("2 of 2 workers ready")

@@ -25,14 +25,14 @@ from service.observability.traced import Traced
 from service.offload import Turns
 from service.process import Process
 from service.registry import Registry
-from service.routes import documentation, errors, health, metrics, openapi, repository
+from service.routes import documentation, errors, health, metrics, models, openapi, prediction, repository, tensorflow_serving
 from service.routes.answering import Answering
 from service.routes.asgi import WithRequestContext
 from service.routes.cross_origin import CrossOrigin
-from service.routes.direct import Direct
 from service.routes.hosts import Hosts
 from service.routes.inference import Inference
 from service.routes.models import ModelRoutes
+from service.routes.mounts import Mount, Mounts
 from service.routes.openapi_security import secured
 from service.routes.prediction import PredictionRoutes
 from service.routes.protection import Protection, open_paths
@@ -145,12 +145,8 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
             await calls.close(patience=process.time_left)
 
     answering = Answering(turns, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
-    infer = Inference(registry, turns, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
     application = Litestar(
         route_handlers=[
-            ModelRoutes(registry, statistics, infer).handler(),
-            TensorflowServingRoutes(registry, answering).handler(),
-            PredictionRoutes(registry, answering).handler(),
             *health.handlers(registry),
             *repository.handlers(registry, allowed),
             *metrics.handlers(measured),
@@ -163,8 +159,13 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
         request_max_body_size=settings.max_body_size,
         logging_config=None,
     )
+    mounts: dict[str, Mount] = {
+        models.PATH: ModelRoutes(registry, statistics, Inference(registry, answering)),
+        tensorflow_serving.PATH: TensorflowServingRoutes(registry, answering),
+        prediction.PATH: PredictionRoutes(registry, answering),
+    }
     application.asgi_handler = WithRequestContext(
-        _fronted(Direct(application.asgi_handler, infer), guard, settings),
+        _fronted(Mounts(application.asgi_handler, mounts), guard, settings),
         calls.observer,
         untraced=open_paths(open_metrics=True),
     )

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Final
 
 from litestar import Litestar
@@ -16,23 +17,24 @@ from service.grpc.management import Management
 from service.grpc.server import GrpcServer
 from service.inference.threads import available_cpus
 from service.lifecycle import Lifecycle
-from service.observability.calls import watching
+from service.observability.calls import Watching, watching
 from service.observability.combined import Combined
 from service.observability.event_loop import watch_event_loop
 from service.observability.metrics import Metrics
 from service.observability.statistics import Statistics
 from service.observability.traced import Traced
 from service.offload import Turns
-from service.process import Process
+from service.process import ModelChanges, Process
 from service.registry import Registry
-from service.routes import documentation, errors, health, metrics, openapi, repository
+from service.repository.source import Source
+from service.routes import documentation, errors, health, metrics, models, openapi, prediction, repository, tensorflow_serving
 from service.routes.answering import Answering
 from service.routes.asgi import WithRequestContext
 from service.routes.cross_origin import CrossOrigin
-from service.routes.direct import Direct
 from service.routes.hosts import Hosts
 from service.routes.inference import Inference
 from service.routes.models import ModelRoutes
+from service.routes.mounts import Mount, Mounts
 from service.routes.openapi_security import secured
 from service.routes.prediction import PredictionRoutes
 from service.routes.protection import Protection, open_paths
@@ -56,6 +58,30 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
     several processes listens for gRPC only when the models are in: there the kernel hands out connections, to whoever listens.
     """
     process = process or Process(delay=settings.shutdown_delay, timeout=settings.shutdown_timeout)
+    parts = _built(settings, process)
+    grpc_server = None if grpc_address is None else _grpc_server(parts, grpc_address)
+    return _routed(parts, lambda _app: _life(parts, grpc_server))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What there is once in a process. `changes` is None where models are not loaded and unloaded by calls."""
+
+    settings: Settings
+    process: Process
+    calls: Watching
+    metrics: Metrics
+    statistics: Statistics
+    registry: Registry
+    source: Source
+    lifecycle: Lifecycle
+    guard: Guard | None
+    changes: ModelChanges | None
+    turns: Turns
+
+
+def _built(settings: Settings, process: Process) -> _Parts:
+    """Make the parts and let them know of each other; nothing runs yet."""
     calls = watching(
         access_log=settings.access_log,
         endpoint=settings.tracing_endpoint,
@@ -91,81 +117,54 @@ def create_app(settings: Settings, process: Process | None = None, *, grpc_addre
     )
     measured.planned(lifecycle.threads.cpus)
     process.change_with(lifecycle)
-
     guard = None if settings.api_keys is None else Guard(settings.api_keys, observer=measured, share=1 / process.count)
-    opened = open_paths(open_metrics=settings.open_metrics)
     managed = settings.model_control == "explicit" and may_be_managed(settings.host, keys=guard is not None)
-    allowed = process if managed else None
+    changes = process if managed else None
     turns = Turns(max(_LEAST_TURNS, available_cpus(processes=process.count)))
-    grpc_server = grpc_address and GrpcServer(
-        registry,
-        Management(registry, statistics, allowed),
-        grpc_address,
-        turns,
+    return _Parts(settings, process, calls, measured, statistics, registry, source, lifecycle, guard, changes, turns)
+
+
+def _grpc_server(parts: _Parts, address: Address) -> GrpcServer:
+    settings = parts.settings
+    return GrpcServer(
+        parts.registry,
+        Management(parts.registry, parts.statistics, parts.changes),
+        address,
+        parts.turns,
         max_message_size=settings.max_body_size,
         reflect=settings.grpc_reflection,
-        guard=guard,
+        guard=parts.guard,
         certificates=CertificateFiles.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca),
     )
 
-    def grpc_running() -> AbstractAsyncContextManager[None]:
-        return (
-            grpc_server.running(process.stopping, patience=lambda: process.time_left, observer=calls.observer)
-            if grpc_server
-            else nullcontext()
-        )
 
-    async def keep(servers: AsyncExitStack) -> None:
-        """Load the models of the start, let them be used, and keep up with the repository if that is wanted."""
-        await lifecycle.load_all()
-        await process.loaded()
-        if process.count > 1:
-            try:
-                await servers.enter_async_context(grpc_running())
-            except ConfigurationError as error:
-                logger.error("%s Only HTTP is served.", error)  # noqa: TRY400 -- the message says it all
-        registry.hold(held=process.is_stopping)
-        if settings.model_control == "watch":
-            await watch(lifecycle, source.root, interval=settings.watch_interval)
-        await catch_up(lifecycle, source, interval=settings.watch_interval)
-
-    @asynccontextmanager
-    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        servers = AsyncExitStack()
-        if process.count == 1:
-            await servers.enter_async_context(grpc_running())
-        keeping = asyncio.gather(keep(servers), watch_event_loop(measured.looked))
-        try:
-            yield
-        finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
-            await servers.aclose()
-            await lifecycle.close(patience=process.time_left)
-            await calls.close(patience=process.time_left)
-
-    answering = Answering(turns, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
-    infer = Inference(registry, turns, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
+def _routed(parts: _Parts, life: Callable[[Litestar], AbstractAsyncContextManager[None]]) -> Litestar:
+    """Lead every HTTP call to who answers it: the guards first, then the models, then the framework with the rest."""
+    settings, registry = parts.settings, parts.registry
+    complete = None if parts.guard is None else secured(open_paths(open_metrics=settings.open_metrics))
     application = Litestar(
         route_handlers=[
-            ModelRoutes(registry, statistics, infer).handler(),
-            TensorflowServingRoutes(registry, answering).handler(),
-            PredictionRoutes(registry, answering).handler(),
             *health.handlers(registry),
-            *repository.handlers(registry, allowed),
-            *metrics.handlers(measured),
+            *repository.handlers(registry, parts.changes),
+            *metrics.handlers(parts.metrics),
             *documentation.handlers(),
-            *openapi.handlers(registry, complete=None if guard is None else secured(opened)),
+            *openapi.handlers(registry, complete=complete),
         ],
         exception_handlers=errors.handlers(),
-        lifespan=[lifespan],
+        lifespan=[life],
         openapi_config=None,  # routes/openapi.py describes the loaded models, and routes that the framework does not see
         request_max_body_size=settings.max_body_size,
         logging_config=None,
     )
+    answering = Answering(parts.turns, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
+    mounts: dict[str, Mount] = {
+        models.PATH: ModelRoutes(registry, parts.statistics, Inference(registry, answering)),
+        tensorflow_serving.PATH: TensorflowServingRoutes(registry, answering),
+        prediction.PATH: PredictionRoutes(registry, answering),
+    }
     application.asgi_handler = WithRequestContext(
-        _fronted(Direct(application.asgi_handler, infer), guard, settings),
-        calls.observer,
+        _fronted(Mounts(application.asgi_handler, mounts), parts.guard, settings),
+        parts.calls.observer,
         untraced=open_paths(open_metrics=True),
     )
     return application
@@ -180,3 +179,43 @@ def _fronted(app: ASGIApp, guard: Guard | None, settings: Settings) -> ASGIApp:
     if origins := listed(settings.cors_origins):
         app = CrossOrigin(app, origins)
     return app
+
+
+@asynccontextmanager
+async def _life(parts: _Parts, grpc_server: GrpcServer | None) -> AsyncIterator[None]:
+    """Run what runs beside the HTTP server, which serves within the block; afterwards take the models down."""
+    servers = AsyncExitStack()
+    if parts.process.count == 1:
+        await servers.enter_async_context(_grpc_running(parts, grpc_server))
+    keeping = asyncio.gather(_keep(parts, grpc_server, servers), watch_event_loop(parts.metrics.looked))
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await servers.aclose()
+        await parts.lifecycle.close(patience=parts.process.time_left)
+        await parts.calls.close(patience=parts.process.time_left)
+
+
+async def _keep(parts: _Parts, grpc_server: GrpcServer | None, servers: AsyncExitStack) -> None:
+    """Load the models of the start, let them be used, and keep up with the repository if that is wanted."""
+    settings, process = parts.settings, parts.process
+    await parts.lifecycle.load_all()
+    await process.loaded()
+    if process.count > 1:
+        try:
+            await servers.enter_async_context(_grpc_running(parts, grpc_server))
+        except ConfigurationError as error:
+            logger.error("%s Only HTTP is served.", error)  # noqa: TRY400 -- the message says it all
+    parts.registry.hold(held=process.is_stopping)
+    if settings.model_control == "watch":
+        await watch(parts.lifecycle, parts.source.root, interval=settings.watch_interval)
+    await catch_up(parts.lifecycle, parts.source, interval=settings.watch_interval)
+
+
+def _grpc_running(parts: _Parts, grpc_server: GrpcServer | None) -> AbstractAsyncContextManager[None]:
+    if grpc_server is None:
+        return nullcontext()
+    process = parts.process
+    return grpc_server.running(process.stopping, patience=lambda: process.time_left, observer=parts.calls.observer)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from service.errors import SignatureMismatch, shown
@@ -20,8 +21,7 @@ _SHOWN: Final = 40  # names in an error
 _COMPARED: Final = 100  # characters of a name that the nearest is looked for
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInputs:
+class ModelInputs(msgspec.Struct, frozen=True):
     """Arrays by the names of inputs, and the names of those in which values are missing."""
 
     arrays: dict[str, Array]

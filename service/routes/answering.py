@@ -1,9 +1,9 @@
-"""A call of a model in any protocol that needs its signature to read a body: read, decode, infer, encode, respond."""
+"""A call of a model over HTTP, in any protocol: find, read, decode, infer, encode, respond. The only way from a body to a model."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
 from litestar.types import HTTPScope, Receive, Send
 
 from service.inference.served_model import Answer, ServedModel
@@ -17,14 +17,31 @@ _LARGE_BODY: Final = 1 << 16
 _LARGE_ANSWER: Final = 1 << 18
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """What a body asks for: inputs, the outputs to give (none means all), and how these are encoded, as what type."""
+class Encoded(msgspec.Struct, frozen=True):
+    """The body of an answer, in parts, of what type it is, and the headers that say more of it."""
+
+    parts: Sequence[bytes | memoryview]
+    content_type: bytes = JSON_TYPE
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """What a body asks for: inputs, the outputs to give (none means all), and how the answer is encoded.
+
+    `timeout` is in seconds, `priority` 0 for the model's default. Outputs of more than `large` bytes are encoded on a thread.
+    """
 
     inputs: ModelInputs
-    encode: Callable[[Answer], bytes]
+    encode: Callable[[Answer], Encoded]
     outputs: tuple[str, ...] = ()
-    content_type: bytes = JSON_TYPE
+    timeout: float | None = None
+    priority: int = 0
+    large: float = _LARGE_ANSWER
+
+
+Find = Callable[[], ServedModel]
+Decode = Callable[[bytes, ServedModel], Decoded]
+TakesLong = Callable[[bytes, ServedModel], bool]
 
 
 class Answering:
@@ -36,50 +53,52 @@ class Answering:
         self._min_compress_size = min_compress_size
 
     async def __call__(
-        self,
-        scope: HTTPScope,
-        receive: Receive,
-        send: Send,
-        find: Callable[[], ServedModel],
-        decode: Callable[[bytes, ServedModel], Decoded],
+        self, scope: HTTPScope, receive: Receive, send: Send, find: Find, decode: Decode, takes_long: TakesLong
     ) -> None:
-        """Answer one call of the model that `find` gives; it is asked again once the body is there, as a model may be replaced."""
+        """Answer one call of the model that `find` gives; it is asked again once the body is there, as a model may be replaced.
+
+        A body of which `takes_long` says that it may take milliseconds is decoded on a thread.
+        """
         find().refuse_if_full()  # before the work of reading
         body = await read_body(scope, receive, limit=self.max_body_size)
         with CancelledOnDisconnect(scope):
             with stage("decode"):
-                model, request = await self._decoded(body, find, decode)
-            answer = await model.infer(request.inputs.arrays, request.outputs, request.inputs.missing, deadline=deadline(scope))
+                model, request = await self._decoded(body, find, decode, takes_long)
+            answer = await model.infer(
+                request.inputs.arrays,
+                request.outputs,
+                request.inputs.missing,
+                deadline=deadline(scope, request.timeout),
+                priority=request.priority,
+            )
             with stage("encode"):
-                encoded = await self._turns.run(request.encode, answer) if answer.nbytes > _LARGE_ANSWER else request.encode(answer)
+                encoded = await self._turns.run(request.encode, answer) if answer.nbytes > request.large else request.encode(answer)
             await respond_compressed(
                 scope,
                 send,
-                [encoded],
+                encoded.parts,
                 min_size=self._min_compress_size,
                 turns=self._turns,
-                content_type=request.content_type,
-                headers=inference_headers(answer.timing, model.version, request_context().started_at),
+                content_type=encoded.content_type,
+                headers=[*inference_headers(answer.timing, model.version, request_context().started_at), *encoded.headers],
             )
 
-    async def _decoded(
-        self, body: Body, find: Callable[[], ServedModel], decode: Callable[[bytes, ServedModel], Decoded]
-    ) -> tuple[ServedModel, Decoded]:
+    async def _decoded(self, body: Body, find: Find, decode: Decode, takes_long: TakesLong) -> tuple[ServedModel, Decoded]:
         """Decode a body for the model that serves when that is done: one that was replaced meanwhile takes nothing more."""
         while True:
             model = find()
             with model.reading:
-                if body.coding is None and not _takes_long(body.data):
+                if body.coding is None and not takes_long(body.data, model):
                     return model, decode(body.data, model)
-                request = await self._turns.run(_decode, decode, body, model)
+                request = await self._turns.run(_decoded, body, model, decode)
             if find() is model:
                 return model, request
 
 
-def _takes_long(body: bytes) -> bool:
+def may_take_long(body: bytes, _model: ServedModel) -> bool:
     """Whether a body may take milliseconds to decode: a large one, and one with a picture or anything else beside plain JSON."""
     return len(body) > _LARGE_BODY or not body.isascii() or b"b64" in body or b"\\u" in body
 
 
-def _decode(decode: Callable[[bytes, ServedModel], Decoded], body: Body, model: ServedModel) -> Decoded:
+def _decoded(body: Body, model: ServedModel, decode: Decode) -> Decoded:
     return decode(body.plain(), model)

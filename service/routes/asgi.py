@@ -4,7 +4,6 @@ Every protocol over HTTP uses them.
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -16,7 +15,7 @@ from typing import Any, Final, NamedTuple, Self
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Message, Receive, Scope, Send
 
-from service.errors import AxonError, InvalidRequest, MalformedBody, PayloadTooLarge, ShuttingDown, UnsupportedEncoding, shown
+from service.errors import InvalidRequest, MalformedBody, PayloadTooLarge, ShuttingDown, UnsupportedEncoding, shown
 from service.inference.batcher import Timing
 from service.offload import Turns
 from service.protocols.compression import CODINGS, accepted_coding, compress, decompress
@@ -211,15 +210,6 @@ class _Answer:
         elif message["type"] == "http.response.body":
             self.size += len(message["body"])
         await self._send(message)
-
-
-async def refuse(send: Send, error: AxonError) -> None:
-    """Send an error where the framework is not there to do it."""
-    body = json.dumps({"error": str(error), "code": error.code}).encode()
-    headers = [(name.encode(), value.encode()) for name, value in error.headers.items()]
-    headers += [(b"content-type", JSON_TYPE), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 class CancelledOnDisconnect:

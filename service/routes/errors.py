@@ -89,5 +89,5 @@ def _log_bug(scope: HTTPScope, error: Exception) -> None:
 
 
 def _path(scope: HTTPScope) -> str:
-    """Return the path as it was sent, which a mount hides, cut to a line."""
+    """Return the path as it was sent, cut to a line."""
     return shown(scope.get("raw_path", b"").decode("latin-1"))

@@ -9,7 +9,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import NotFound
 from service.observability.metrics import Metrics
-from service.routes.asgi import refuse
+from service.routes.errors import refuse
 
 METRICS_PATH = "/metrics"
 

@@ -1,18 +1,13 @@
-"""`/v2/models/...`: metadata, readiness and inference of one model. One ASGI mount, since it is the path of every request.
-
-A mount costs a quarter of what a handler of the framework costs; it takes any path below, so the paths are read here.
-"""
+"""`/v2/models/...`: metadata, readiness, configuration, statistics and inference of one model."""
 
 import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
-from litestar import asgi
-from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Send
 
-from service.errors import MethodNotAllowed, NotFound
+from service.errors import MethodNotAllowed, NotFound, shown
 from service.observability.statistics import Statistics
 from service.protocols.metadata import model_metadata, properties
 from service.protocols.model_configuration import model_configuration
@@ -22,7 +17,7 @@ from service.routes.inference import Inference
 
 PATH: Final = "/v2/models"
 ALL_STATISTICS_PATH: Final = PATH + "/stats"
-_MODEL_PATH: Final = re.compile(r"/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready|config|stats))?/")
+_CALL: Final = re.compile(r"/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready|config|stats))?")
 
 
 class ModelRoutes:
@@ -39,28 +34,19 @@ class ModelRoutes:
             "infer": ("POST", infer),
         }
 
-    def handler(self) -> ASGIRouteHandler:
-        """Return the mount for the application."""
-
-        @asgi(PATH, is_mount=True, copy_scope=False)
-        async def models(scope: HTTPScope, receive: Receive, send: Send) -> None:
-            await self(scope, receive, send)
-
-        return models
-
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        """Find the action that the rest of the path names."""
-        match = _MODEL_PATH.fullmatch(scope["path"])
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send, path: str) -> None:
+        """Find the action that the path below names."""
+        match = _CALL.fullmatch(path)
         if match is None:
-            await self._list(scope, send)
+            await self._list(scope, send, path)
             return
         name, version, action = match.groups()
-        if PATH + scope["path"] == ALL_STATISTICS_PATH + "/":
+        if PATH + path == ALL_STATISTICS_PATH:
             await self._all_stats(scope, send)
             return
         method, handle = self._actions[action]
         if scope["method"] != method:
-            raise MethodNotAllowed(scope["method"], PATH + scope["path"].rstrip("/"), method)
+            raise MethodNotAllowed(scope["method"], PATH + path, method)
         await handle(scope, receive, send, name, version)
 
     async def _metadata(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
@@ -90,10 +76,10 @@ class ModelRoutes:
         found = [self._statistics.of(name, version) for name, version in versions]
         await respond(send, msgspec.json.encode({"model_stats": found}))
 
-    async def _list(self, scope: HTTPScope, send: Send) -> None:
+    async def _list(self, scope: HTTPScope, send: Send, path: str) -> None:
         """`GET /v2/models`, as KServe has it: the names of the models that are ready."""
-        if scope["path"] != "/":
-            raise NotFound(f"There is nothing at {PATH}{scope['path'].rstrip('/')[:100]}. See /openapi.json for what there is.")
+        if path:
+            raise NotFound(f"There is nothing at {PATH}{shown(path)}. See /openapi.json for what there is.")
         if scope["method"] != "GET":
             raise MethodNotAllowed(scope["method"], PATH, "GET")
         await respond(send, msgspec.json.encode({"models": sorted({model.name for model in self._registry.served()})}))

@@ -5,19 +5,17 @@ from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl
 
-from litestar import asgi
-from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Send
 
 from service.errors import InvalidRequest, MethodNotAllowed, NotFound, shown
-from service.inference.served_model import ServedModel
+from service.inference.served_model import Answer, ServedModel
 from service.protocols import prediction
 from service.registry import Registry
-from service.routes.answering import Answering, Decoded
+from service.routes.answering import Answering, Decoded, Encoded, may_take_long
 from service.routes.asgi import header
 
 PATH: Final = "/models"
-_MODEL_PATH: Final = re.compile(r"/([^/]+)(?:/versions/([^/]+)|/labels/([^/]+))?/predict/")
+_CALL: Final = re.compile(r"/([^/]+)(?:/versions/([^/]+)|/labels/([^/]+))?/predict")
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}")
 
 
@@ -28,22 +26,13 @@ class PredictionRoutes:
         self._registry = registry
         self._answering = answering
 
-    def handler(self) -> ASGIRouteHandler:
-        """Return the mount for the application."""
-
-        @asgi(PATH, is_mount=True, copy_scope=False)
-        async def predictions(scope: HTTPScope, receive: Receive, send: Send) -> None:
-            await self(scope, receive, send)
-
-        return predictions
-
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        """Answer one call."""
-        match = _MODEL_PATH.fullmatch(scope["path"])
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send, path: str) -> None:
+        """Answer one call at the path below."""
+        match = _CALL.fullmatch(path)
         if match is None:
-            raise NotFound(f"There is nothing at {PATH}{shown(scope['path'].rstrip('/'))}. See /openapi.json for what there is.")
+            raise NotFound(f"There is nothing at {PATH}{shown(path)}. See /openapi.json for what there is.")
         if scope["method"] != "POST":
-            raise MethodNotAllowed(scope["method"], PATH + scope["path"].rstrip("/"), "POST")
+            raise MethodNotAllowed(scope["method"], PATH + path, "POST")
         top = _top(scope["query_string"])
         kind = prediction.answer_type(header(scope, b"accept"))
         content_type = header(scope, b"content-type")
@@ -52,10 +41,14 @@ class PredictionRoutes:
         def decode(body: bytes, model: ServedModel) -> Decoded:
             limit = self._answering.max_body_size
             inputs = prediction.decode(body, content_type, model.name, model.signature, limit=limit)
-            encode = partial(prediction.encode, kind=kind, model=model.name, version=model.version, top=top)
-            return Decoded(inputs, encode, content_type=kind.encode())
 
-        await self._answering(scope, receive, send, partial(self._registry.get, *match.groups()), decode)
+            def encode(answer: Answer) -> Encoded:
+                body = prediction.encode(answer, kind=kind, model=model.name, version=model.version, top=top)
+                return Encoded([body], kind.encode())
+
+            return Decoded(inputs, encode)
+
+        await self._answering(scope, receive, send, partial(self._registry.get, *match.groups()), decode, may_take_long)
 
 
 def _top(query: bytes) -> int:

@@ -1,4 +1,4 @@
-"""The guard in front of every HTTP route, mounts included: plain ASGI around the application, not there at all without API keys.
+"""The guard in front of every HTTP route: plain ASGI around the application, not there at all without API keys.
 
 It decides by method and path before the body is read. What it does not know needs the scope `manage`, so that a new route, or a
 path that the router reads in another way, is closed rather than open.
@@ -58,7 +58,7 @@ def needed_scope(method: str, path: str) -> Needed:
     """Return what a key must be allowed to do for a request."""
     if path == repository.INDEX_PATH:
         return Needed.READ
-    if path.startswith("/v2/repository"):
+    if path.startswith(repository.PATH):
         return Needed.MANAGE
     if method in _READING:
         return Needed.READ

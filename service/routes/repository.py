@@ -12,9 +12,10 @@ from service.process import ModelChanges
 from service.protocols.model_configuration import load_override
 from service.registry import Registry, State, VersionStatus
 
-INDEX_PATH = "/v2/repository/index"
-LOAD_PATH = "/v2/repository/models/{model_name:str}/load"
-UNLOAD_PATH = "/v2/repository/models/{model_name:str}/unload"
+PATH = "/v2/repository"
+INDEX_PATH = PATH + "/index"
+LOAD_PATH = PATH + "/models/{model_name:str}/load"
+UNLOAD_PATH = PATH + "/models/{model_name:str}/unload"
 
 
 Kind = TypeVar("Kind")

@@ -39,7 +39,8 @@ def large_rows(signature: Signature, rows: Tensors) -> dict[str, Array]:
         first = np.resize(rows[spec.name], (2, *rows[spec.name].shape[1:])).copy()
         if spec.datatype in _FLOATS:
             limit = float(np.finfo(first.dtype).max) / _LARGE
-            first[0], first[1] = np.clip(first[0] * _LARGE, -limit, limit), np.clip(first[1] * -_LARGE, -limit, limit)
+            numbers = np.clip(first, -limit / _LARGE, limit / _LARGE) * _LARGE  # clipped first: a product could overflow
+            first[0], first[1] = numbers[0], -numbers[1]
         found[spec.name] = first
     return found
 

@@ -99,7 +99,7 @@ class ParityFailed(TrainingError):
         super().__init__(
             f"Output '{output}' of the ONNX graph differs from Keras by {error:.3g} at batch size {batch_size}; "
             f"expected at most {tolerance:.3g}. Replace the layer that is exported wrongly, "
-            "or raise export.parity_tolerance if the difference is rounding."
+            "or raise the tolerance (export.parity_tolerance in a spec, --tolerance of axon export) if the difference is rounding."
         )
 
 

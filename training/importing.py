@@ -1,5 +1,6 @@
 """A model made elsewhere -> a verified package: load, export, prove parity on random rows, publish."""
 
+import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +13,11 @@ from service.repository.signature import Signature, TensorSpec
 from training.edge_rows import random_rows
 from training.errors import ExportFailed, PublishFailed
 from training.export import Program, export_program
+from training.export.exporter import graph_files
 from training.export.loading import load_program
 from training.packaging import tool_versions
 from training.parity import prove_parity
+from training.scratch import export_scratch
 
 _ROWS: Final = 64
 _SAMPLES: Final = 8
@@ -46,16 +49,20 @@ def publish_exported(request: Request, repository: Path) -> Manifest:
     program = Program(_described(loaded.signature, request), loaded.call, loaded.weights)
     rows = random_rows(program.signature, _ROWS, seed=_SEED)
     directory = repository / checked_name(request.name)
-    try:
-        with staged(directory) as staging:
-            graph = staging / GRAPH_NAME
-            export_program(program, graph, opset=request.opset, memory_limit_mb=request.memory_limit_mb)
-            parity = prove_parity(program.run, graph, program.signature, rows, tolerance=request.tolerance)
-            few = {name: array[:_SAMPLES] for name, array in rows.items()}
-            Samples(inputs=few, outputs=program.run(few)).write(staging)
-            return publish(staging, directory, parity=parity, **_facts(request, program.signature))
-    except OSError as error:
-        raise PublishFailed(directory, error) from error
+    with export_scratch() as scratch:
+        graph = scratch / GRAPH_NAME
+        export_program(program, graph, opset=request.opset, memory_limit_mb=request.memory_limit_mb)
+        parity = prove_parity(program.run, graph, program.signature, rows, tolerance=request.tolerance)
+        few = {name: array[:_SAMPLES] for name, array in rows.items()}
+        samples = Samples(inputs=few, outputs=program.run(few))
+        try:
+            with staged(directory) as staging:
+                for file in graph_files(graph):
+                    shutil.copyfile(file, staging / file.name)
+                samples.write(staging)
+                return publish(staging, directory, parity=parity, **_facts(request, program.signature))
+        except OSError as error:
+            raise PublishFailed(directory, error) from error
 
 
 def _facts(request: Request, signature: Signature) -> dict[str, Any]:
@@ -94,4 +101,6 @@ def _labelled(spec: TensorSpec, labels: tuple[str, ...]) -> TensorSpec:
         raise ExportFailed(
             f"{len(labels)} labels are given, but output '{spec.name}' has the shape {list(spec.shape)}; expected {spec.shape[-1]}."
         )
+    if len(set(labels)) < len(labels):
+        raise ExportFailed(f"the labels of output '{spec.name}' are {', '.join(labels)}; expected different ones.")
     return msgspec.structs.replace(spec, labels=labels)

@@ -10,7 +10,7 @@ from service.repository.signature import Signature, TensorSpec
 from training.datasets import Dataset, Rows, Splits
 from training.datasets.dataset import Tensors
 from training.errors import FeatureError
-from training.features import Features, fit_features
+from training.features import Features, fit_features, require_one_kind
 from training.spec import TrainingSpec
 
 _DIGITS: Final = 6
@@ -51,6 +51,7 @@ def prepare(spec: TrainingSpec, dataset: Dataset, splits: Splits) -> Prepared:
     """
     if not spec.features and all(len(tensor.shape) > 1 for tensor in dataset.inputs):
         return _assembled(dataset, splits, None, dataset.inputs, dataset.inputs)
+    require_one_kind(spec.features, dataset.rows.inputs)
     features = fit_features(spec.features, splits.train.inputs)
     declared = {tensor.name: tensor for tensor in dataset.inputs}
     raw = tuple(_merged(declared[tensor.name], tensor) for tensor in features.inputs)

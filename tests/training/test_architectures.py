@@ -44,7 +44,8 @@ CHANGES = {"horizontal_flip": True, "translation": 0.1, "rotation": 0.1, "zoom":
 
 def build(spec: Mapping[str, Any], inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...] = (CLASSES,)) -> Any:
     keras.utils.set_random_seed(3)
-    return architectures.build_model(msgspec.convert(spec, ArchitectureSpec), inputs, outputs)
+    activations = {tensor.name: spec.get("output", "softmax") for tensor in outputs}
+    return architectures.build_model(msgspec.convert(spec, ArchitectureSpec), inputs, outputs, activations)
 
 
 CASES = [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from training.errors import DatasetError, FeatureError
-from training.features import fit_features
+from training.features import fit_features, require_one_kind
 from training.spec.features import (
     BucketizedSpec,
     CategoricalSpec,
@@ -134,8 +134,9 @@ def test_spec_that_contradicts_itself_is_refused(raw: dict[str, Any], message: s
 def test_words_among_numbers_are_no_categories_unless_they_are_said_to_be() -> None:
     ages = strings(*(str(age) for age in range(20)), "thirty")
 
-    with pytest.raises(FeatureError, match="holds numbers, but 1 of 21 training rows have something else, such as 'thirty'"):
-        fit_features({}, {"age": ages})
+    with pytest.raises(FeatureError, match="holds numbers, but 1 of 21 rows have something else, such as 'thirty'"):
+        require_one_kind({}, {"age": ages})
+    require_one_kind({"age": CategoricalSpec()}, {"age": ages})
     assert len(fit_features({"age": CategoricalSpec()}, {"age": ages}).feature_names) == 21
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from service.repository.manifest import Manifest
 from service.repository.samples import Samples
@@ -16,7 +17,8 @@ pytest.importorskip("onnx", reason="needs the train extra")
 importing = pytest.importorskip("training.importing")
 parity = pytest.importorskip("training.parity")
 
-from training.errors import ExportFailed  # noqa: E402 -- below what may be missing
+from training.errors import ExportFailed, ParityFailed  # noqa: E402 -- below what may be missing
+from training.export_command import export  # noqa: E402
 
 pytestmark = pytest.mark.training
 
@@ -26,7 +28,7 @@ import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras
 import numpy as np
-from own_layers import Own
+from own_layers import Own, Twice
 
 L = keras.layers
 keras.utils.set_random_seed(1)
@@ -38,6 +40,7 @@ named = keras.Model({"b": b, "a": a}, {"price": L.Dense(1)(both), "class": L.Den
 named.save("named.keras")
 named.export("saved", verbose=False)
 keras.Model([b, a], [L.Dense(1, name="first")(both), L.Dense(2, name="second")(a)]).save("listed.keras")
+keras.Model(a, Twice()(a)).save("layers.keras")
 own = Own()
 own({"u": np.zeros((1, 3), "float32")})
 own.save("own.keras")
@@ -46,12 +49,20 @@ keras.Sequential([L.Dense(2)]).save("unbuilt.keras")
 image = keras.Input((8, 8, 1), name="image")
 keras.Model(image, L.Resizing(4, 4, interpolation="area")(image)).save("area.keras")
 keras.Model(a, L.Lambda(lambda x: x * 2, output_shape=(2,))(a)).save("code.keras")
+broken = keras.initializers.Constant(float("nan"))
+keras.Model(a, L.Dense(1, kernel_initializer=broken, name="broken")(a)).save("diverged.keras")
 keras.Model(a, L.Activation("relu", name="relu")(a)).save("relu.keras")
 keras.config.set_dtype_policy("mixed_float16")
 keras.Sequential([keras.Input((4,), name="x"), L.Dense(64, activation="relu"), L.Dense(3, name="scores")]).save("mixed.keras")
 """
 OWN = """
 import keras
+
+@keras.saving.register_keras_serializable(package="tests")
+class Twice(keras.layers.Layer):
+    def call(self, values):
+        return values * 2
+
 
 @keras.saving.register_keras_serializable(package="tests")
 class Own(keras.Model):
@@ -68,6 +79,7 @@ class Own(keras.Model):
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("made")
     (directory / "own_layers.py").write_text(OWN)
+    (directory / "failing_layers.py").write_text("{}['oops']")
     for name in ("notes.keras", "notes.h5", "model.onnx"):
         (directory / name).write_text("no model")
     with zipfile.ZipFile(directory / "archive.keras", "w") as archive:
@@ -150,16 +162,57 @@ def test_labels_and_value_range_stand_in_the_signature(made: Path, tmp_path: Pat
         ("some.weights.h5", {}, "holds weights alone, without the layers. Save the whole model"),
         ("sequential.keras", {"labels": {"": ("a", "b")}}, r"2 labels are given, but output 'scores' has the shape \[-1, 3\]"),
         ("sequential.keras", {"labels": {"other": ("a",)}}, "labels are given for output 'other'; the model has scores"),
+        (
+            "sequential.keras",
+            {"labels": {"": ("a", "b", "a")}},
+            "labels of output 'scores' are a, b, a; expected different ones",
+        ),
         ("sequential.keras", {"modules": ("not_there",)}, "--import not_there: No module named"),
+        ("sequential.keras", {"modules": ("failing_layers",)}, "--import failing_layers: it fails with KeyError: 'oops'. Mend"),
+        ("diverged.keras", {}, "weight 'broken/kernel' holds NaN; expected numbers"),
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value[:20] else None,
 )
 def test_model_that_cannot_be_exported_is_refused(
-    made: Path, file: str, wishes: dict[str, object], message: str, tmp_path: Path
+    made: Path, file: str, wishes: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(made)
+
     with pytest.raises(ExportFailed, match=message):
         exported(made / file, tmp_path, **wishes)
-    assert list(tmp_path.glob("made/*")) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_class_that_is_not_imported_is_named(made: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from training.export_command import export; export()", str(made / "layers.keras")]
+
+    done = subprocess.run([*command, "--repository", str(tmp_path)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "layers.keras cannot be loaded: Could not locate class 'Twice'. If it has classes of its own, register" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_model_without_parity_leaves_nothing_behind(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(ParityFailed, match=r"export.parity_tolerance in a spec, --tolerance of axon export"):
+        exported(made / "sequential.keras", tmp_path, tolerance=1e-30)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--value-range", "5", "1"], "5 1 is no range; expected two finite numbers, the smaller first"),
+        (["--value-range", "nan", "1"], "nan 1 is no range"),
+        (["--value-range", "0", "inf"], "0 inf is no range"),
+        (["--tolerance", "nan"], "nan is no finite number; expected one above 0"),
+    ],
+)
+def test_option_that_means_nothing_is_refused_before_the_file_is_read(made: Path, options: list[str], message: str) -> None:
+    result = CliRunner().invoke(export, [str(made / "notes.keras"), *options])
+
+    assert result.exit_code == 2
+    assert message in result.output
 
 
 def test_lambda_of_a_trusted_file_is_exported(made: Path, tmp_path: Path) -> None:

@@ -110,12 +110,14 @@ def test_column_names_with_spaces_and_dots_are_named_in_errors(spec_file: Path, 
         (DIGITS + '\ntarget = ["a", "b"]', "dataset: task 'classification' has 2 target columns; expected one"),
         (DIGITS + '\ntask = "regression"\nlabels = ["a"]', "dataset: labels does not belong to task 'regression': only a"),
         (DIGITS + '\ntask = "reconstruction"\ntarget = "a"', "target does not belong to task 'reconstruction': the inputs"),
+        (DIGITS + '\nlabels = ["a", "b", "a"]', "dataset: labels holds 'a' twice; expected different ones"),
         (DIGITS + '\ntarget = "a"\ndrop = ["a"]', "dataset: column 'a' is in both target and drop; expected one of them"),
         ('source = { kind = "image_folder", directory = "a", width = 8 }', "dataset.source: only one of height and width"),
         ('source = { kind = "function", function = "os.getcwd" }', "dataset.source.function = 'os.getcwd' is not valid."),
     ],
     ids=[
-        "no target", "two targets to classify", "labels of a regression", "target of a reconstruction", "target dropped",
+        "no target", "two targets to classify", "labels of a regression", "target of a reconstruction",
+        "one label twice", "target dropped",
         "half a size", "no function",
     ],
 )  # fmt: skip
@@ -139,6 +141,48 @@ def test_contradicting_values_are_refused_before_training(
     spec_file: Path, tmp_path: Path, old: str, new: str, expected: str
 ) -> None:
     assert expected in refusal(spec_file, tmp_path, old, new)
+
+
+def test_name_of_an_output_that_is_none_is_named(spec_file: Path, tmp_path: Path) -> None:
+    output = 'target = "target"\nloss = "mse"\nacceptance = { accuracy = 0.5 }\n'
+    message = refusal(spec_file, tmp_path, "[optimizer]", f'[outputs.good]\n{output}[outputs."so ld"]\n{output}[optimizer]')
+
+    assert message == "'outputs.so ld' is no valid key. Expected `str` matching regex '^[A-Za-z][A-Za-z0-9_]{0,63}$'."
+
+
+def test_each_known_word_is_listed_once(spec_file: Path, tmp_path: Path) -> None:
+    message = refusal(spec_file, tmp_path, 'activation = "leaky_relu", slope = 0.1', 'activation = "rleu"')
+
+    assert message.count("'selu'") == 1
+
+
+REGRESSION = 'source = { kind = "sklearn", name = "digits" }\ntask = "regression"\ntarget = '
+
+
+@pytest.mark.parametrize(
+    ("target", "output", "head"),
+    [('"a"', "", "linear"), ('"a"', 'output = "tanh"', "tanh"), ('["a", "b"]', 'output = "softmax"', "softmax")],
+    ids=["a number is linear", "unless it is said", "shares of a whole"],
+)
+def test_regression_is_linear_unless_it_is_said(spec_file: Path, tmp_path: Path, target: str, output: str, head: str) -> None:
+    path = tmp_path / "regression.toml"
+    path.write_text(regression(spec_file, target, output))
+
+    assert read_spec(path).goals[""].head == head
+
+
+def test_softmax_of_one_number_is_refused(spec_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "regression.toml"
+    path.write_text(regression(spec_file, '"a"', 'output = "softmax"'))
+
+    with pytest.raises(SpecError, match=r"architecture.output = 'softmax' of a single number is always 1; expected 'linear'"):
+        read_spec(path)
+
+
+def regression(spec_file: Path, target: str, output: str) -> str:
+    """Return the committed spec as that of a regression."""
+    text = spec_file.read_text().replace(DIGITS, REGRESSION + target).replace('output = "softmax"', output)
+    return text.replace('loss = "sparse_categorical_crossentropy"', 'loss = "mse"')
 
 
 def test_file_that_is_no_toml_says_where(tmp_path: Path) -> None:

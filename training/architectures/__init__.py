@@ -48,16 +48,16 @@ def build_model(
     spec: ArchitectureSpec,
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
-    activations: Mapping[str, Output] | None = None,
+    activations: Mapping[str, Output],
 ) -> keras.Model:
     """Build the network with fresh weights, drawn from Keras' global seed; its tensors are named by `inputs` and `outputs`.
 
-    `activations` are those of the last layers by output; without them all have that of `spec`. Several outputs come as a list, in
-    the order of `outputs`. Raises ArchitectureError if the architecture does not fit them.
+    `activations` are those of the last layers by output. Several outputs come as a list, in the order of `outputs`. Raises
+    ArchitectureError if the architecture does not fit them.
     """
     for tensor in (*inputs, *outputs):
         _reserve(tensor.name)
-    heads = tuple(Head(tensor, (activations or {}).get(tensor.name, spec.output)) for tensor in outputs)
+    heads = tuple(Head(tensor, activations[tensor.name]) for tensor in outputs)
     return _BUILDERS[type(spec)](spec, inputs, heads)
 
 

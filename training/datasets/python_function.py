@@ -18,7 +18,9 @@ def read(source: FunctionSource) -> Table:
     """Call `package.module:function` and return its columns. Raises DatasetError if it is absent, fails, or returns no table."""
     try:
         result = _find(source.function)()
-    except Exception as error:
+    except DatasetError:
+        raise
+    except (Exception, SystemExit) as error:
         raise DatasetError(f"{source.function}() failed: {type(error).__name__}: {error}. Expected a table.") from error
     return Table(name=source.function, columns=_columns(result, f"{source.function}()"))
 

@@ -63,6 +63,9 @@ def columns(arrays: Mapping[str, object], where: str) -> dict[str, Array]:
         empty = next((name for name, length in lengths.items() if not length), None)
         what = "there are no columns" if empty is None else f"column '{empty}' has no rows"
         raise DatasetError(f"{where}: {what}; expected arrays whose first axis counts the rows.")
+    if hollow := [name for name, values in found.items() if not values.size]:
+        shape = list(found[hollow[0]].shape[1:])
+        raise DatasetError(f"{where}: column '{hollow[0]}' has the shape {shape} a row, which holds nothing; expected values.")
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
         raise DatasetError(f"{where}: the columns differ in their number of rows ({shown}); expected one number for all.")

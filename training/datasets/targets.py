@@ -73,6 +73,9 @@ def _regression(columns: Tensors, kept: Array, units: Mapping[str, str], name: s
         if values.dtype == object or values.ndim > 1:
             kind = f"text ({values[0]!r} in row 0)" if values.dtype == object else f"arrays of shape {list(values.shape[1:])}"
             raise DatasetError(f"Target '{column}' holds {kind}; expected one number a row. Choose another, or another task.")
+        present = values[kept]
+        if present.min() == present.max():
+            raise DatasetError(f"Target '{column}' holds only {present[0]:g}; expected at least two different numbers.")
     names = tuple(columns)
     measures = tuple(units.get(column, "") for column in names)
     output = TensorSpec(

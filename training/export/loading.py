@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from service.repository.datatypes import Datatype, from_numpy
@@ -37,6 +38,7 @@ def load_program(path: Path, *, modules: tuple[str, ...] = (), trusted: bool = F
     _require_model_file(path)
     model = _keras_model(path, trusted=trusted)
     refuse_unexportable(model)
+    _require_numbers(model)
     return program_of(model, signature_of_model(model))
 
 
@@ -93,13 +95,29 @@ def _keras_model(path: Path, *, trusted: bool) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False, safe_mode=not trusted)
     except (ValueError, TypeError, OSError, KeyError, ImportError, AttributeError, zipfile.BadZipFile) as error:
-        told = str(error).strip().partition("\n")[0]
+        told = _told(error)
         hint = "Use --trusted if you know who made the file. " if "Lambda" in str(error) or "unsafe" in str(error) else ""
         raise ExportFailed(
-            f"{path} cannot be loaded: {told} {hint}"
+            f"{path} cannot be loaded: {told}. {hint}"
             "If it has classes of its own, register them with @keras.saving.register_keras_serializable and name their module "
             "with --import."
         ) from error
+
+
+def _require_numbers(model: keras.Model) -> None:
+    """Raise ExportFailed for weights that are no numbers: parity leaves out what Keras itself cannot compute."""
+    for variable in model.variables:
+        values = variable.value.numpy()
+        if values.dtype.kind == "f" and np.isnan(values).any():
+            raise ExportFailed(f"weight '{variable.path}' holds NaN; expected numbers. Its fit has diverged: train it again.")
+
+
+def _told(error: BaseException) -> str:
+    """Return the first sentence of what is really wrong: Keras tells of the class that it lacks only deep inside."""
+    inner: BaseException | None = error
+    while inner is not None and not str(inner).startswith("Could not locate"):
+        inner = inner.__cause__ or inner.__context__
+    return str(inner or error).strip().partition("\n")[0].partition(". Make sure")[0].rstrip(".")
 
 
 def _saved_program(path: Path) -> Program:
@@ -162,3 +180,5 @@ def _import(module: str) -> None:
         importlib.import_module(module)
     except ImportError as error:
         raise ExportFailed(f"--import {module}: {error}. Install the package, or run axon in its directory.") from error
+    except Exception as error:  # the user's own code
+        raise ExportFailed(f"--import {module}: it fails with {type(error).__name__}: {error}. Mend the module.") from error

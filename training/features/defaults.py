@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -20,11 +20,8 @@ _MANY: Final = 50  # different texts: as many features, or nearly
 Array = np.ndarray[Any, Any]
 
 
-def default_spec(column: TensorSpec, values: Array) -> FeatureSpec:
-    """Scale numbers, encode strings one-hot or as dates; take anything with more axes, and rows of integers, as they are.
-
-    Raises FeatureError for a column of numbers with a few words among them, which nobody means as categories.
-    """
+def default_spec(values: Array) -> FeatureSpec:
+    """Scale numbers, encode strings one-hot or as dates; take anything with more axes, and rows of integers, as they are."""
     if values.ndim > 1:
         return NumericSpec() if values.ndim == 2 and values.dtype.kind == "f" else RawSpec()  # noqa: PLR2004 -- a table
     if values.dtype.kind not in "OSU":
@@ -33,8 +30,17 @@ def default_spec(column: TensorSpec, values: Array) -> FeatureSpec:
     if present and all(map(_DATE.match, present)):
         timed = any(len(value) > len("2013-01-31") for value in present)
         return DateSpec(parts=(*_DAYS, "hour") if timed else _DAYS)
-    _require_one_kind(column, present)
     return CategoricalSpec()
+
+
+def require_one_kind(specs: Mapping[str, FeatureSpec], rows: Mapping[str, Array]) -> None:
+    """Raise FeatureError for a column of numbers with a few words among them, which nobody means as categories.
+
+    `rows` are all there are, not the training rows alone: one word in a held-out row makes text of every number.
+    """
+    for name, values in rows.items():
+        if name not in specs and values.ndim == 1 and values.dtype.kind in "OSU":
+            _require_numbers_or_words(name, Counter(str(value) for value in values if value))
 
 
 def remark(column: TensorSpec, spec: FeatureSpec, values: Array) -> str:
@@ -58,15 +64,15 @@ def without_number(values: Iterable[str]) -> list[str]:
     return [value for value in values if not _is_number(value)]
 
 
-def _require_one_kind(column: TensorSpec, present: Counter[str]) -> None:
+def _require_numbers_or_words(name: str, present: Counter[str]) -> None:
     words = without_number(present)
     rows = sum(present[word] for word in words)
     if 0 < rows < (1 - _MOSTLY) * present.total():
         raise FeatureError(
-            column.name,
-            f"holds numbers, but {rows} of {present.total()} training rows have something else, such as '{words[0]}'. Correct "
+            name,
+            f"holds numbers, but {rows} of {present.total()} rows have something else, such as '{words[0]}'. Correct "
             "it, name it in dataset.source.missing if it stands for no value, or declare "
-            f"[features.{column.name}] as kind = 'categorical' if all of them are words.",
+            f"[features.{name}] as kind = 'categorical' if all of them are words.",
         )
 
 

@@ -75,7 +75,7 @@ def fit_features(specs: Mapping[str, FeatureSpec], rows: Mapping[str, Array]) ->
             continue
         column = _described(name, values)
         if spec is None:
-            spec = default_spec(column, values)
+            spec = default_spec(values)
             remarks.append(remark(column, spec, values))
         _require_fitting(column, spec, values)
         columns.append(_marked(column, spec))

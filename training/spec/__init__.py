@@ -16,7 +16,7 @@ from training.spec.features import FeatureSpec
 from training.spec.fit import ClassWeights, EarlyStopping, FitSpec, Precision
 from training.spec.losses import Loss, loss_name, require_output_fits
 from training.spec.optimizers import Adagrad, Adam, OptimizerSpec, RmsProp, Sgd
-from training.spec.outputs import OutputName, OutputSpec
+from training.spec.outputs import OutputName, OutputSpec, head_of
 from training.spec.scalars import Name
 from training.spec.targets import TargetSpec, Task
 
@@ -56,7 +56,7 @@ class TrainingSpec(FitSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"key '{key}' is missing; expected it here, or in each of several [outputs]")
         if self.dataset.lacks_target:
             raise ValueError("dataset: key 'target' is missing; expected the name of the column to predict")
-        require_output_fits(self.loss, self.architecture.output)
+        require_output_fits(self.loss, head_of(self.dataset, self.architecture.output), self.dataset)
 
     @property
     def goals(self) -> dict[str, OutputSpec]:
@@ -79,7 +79,7 @@ class TrainingSpec(FitSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Raise ValueError for what is said twice, or cannot be an output beside others."""
         given: dict[str, object] = {"loss": self.loss, "acceptance": self.acceptance, "class_weights": self.class_weights}
         given |= {"dataset.target": self.dataset.target, "dataset.labels": self.dataset.labels}
-        given |= {"architecture.output": self.architecture.output if self.architecture.output != "softmax" else None}
+        given |= {"architecture.output": self.architecture.output}
         if twice := [key for key, value in given.items() if value]:
             raise ValueError(f"{twice[0]} is given beside [outputs]; expected it in each of them instead")
         if self.dataset.task != "classification" or any(goal.task == "reconstruction" for goal in self.outputs.values()):

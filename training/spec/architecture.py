@@ -28,9 +28,12 @@ OptionValue = str | int | float | bool | list[str | int | float | bool]
 
 
 class Network(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """What every kind says: the activation of the last layer, which must fit the loss."""
+    """What every kind says: the activation of the last layer, which must fit the loss.
 
-    output: Output = "softmax"
+    If it is not given, it is softmax for a classification and linear for a regression.
+    """
+
+    output: Output | None = None
 
 
 class DenseSpec(Network, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="dense"):

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from training.spec.architecture import Output
 from training.spec.scalars import Decay, Positive
+from training.spec.targets import TargetSpec
 
 LossName = Literal[
     "binary_crossentropy", "categorical_crossentropy", "huber", "kl_divergence", "log_cosh", "mae", "mse", "poisson",
@@ -70,11 +71,13 @@ def loss_name(loss: Loss) -> LossName:
     return name
 
 
-def require_output_fits(loss: Loss, output: Output, *, key: str = "architecture.output") -> None:
-    """Raise ValueError if the activation of the last layer, which stands at `key`, does not give what the loss compares."""
+def require_output_fits(loss: Loss, output: Output, wanted: TargetSpec, *, key: str = "architecture.output") -> None:
+    """Raise ValueError if the activation of the last layer, which stands at `key`, does not give what loss and task compare."""
     expected = OUTPUTS_OF[loss_name(loss)]
     if output not in expected:
         raise ValueError(
             f"loss '{loss_name(loss)}' does not fit {key} = '{output}'; "
             f"expected output {' or '.join(repr(name) for name in expected)}"
         )
+    if output == "softmax" and wanted.task == "regression" and len(wanted.targets) <= 1:
+        raise ValueError(f"{key} = 'softmax' of a single number is always 1; expected {' or '.join(map(repr, _NUMBERS))}")

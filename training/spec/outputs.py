@@ -31,9 +31,14 @@ class OutputSpec(TargetSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def head(self) -> Output:
         """The activation of the last layer."""
-        return self.activation or ("softmax" if self.task == "classification" else "linear")
+        return head_of(self, self.activation)
 
     def __post_init__(self) -> None:
         """Demand a target, and match the loss with the activation."""
         super().__post_init__()
-        require_output_fits(self.loss, self.head, key="activation")
+        require_output_fits(self.loss, self.head, self, key="activation")
+
+
+def head_of(wanted: TargetSpec, activation: Output | None) -> Output:
+    """Return the activation of the last layer: the one that is given, or the usual one of the task."""
+    return activation or ("softmax" if wanted.task == "classification" else "linear")

@@ -17,6 +17,7 @@ from training.spec import TrainingSpec
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<key>.*)`")
+_BAD_KEY = re.compile(r"(?P<reason>.*) - at `key` in `\$(?P<where>.*)`")
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _ANY_KEY = "..."  # how msgspec writes a key of a free table, such as a column's name
 
@@ -68,6 +69,8 @@ def _problem(message: str, raw: dict[str, Any]) -> str:
         return _unknown_key(steps, match["key"], sorted(_keys(kinds)))
     if match := _MISSING.fullmatch(reason):
         return f"key '{_shown([*steps, match['key']])}' is missing.{_expected(_choices(match['key'], kinds))}"
+    if match := _BAD_KEY.search(message):
+        return _bad_key(match["reason"], list(_steps(match["where"], message, raw)), raw)
     if reason.startswith(("Expected", "Invalid")):
         *parents, key = steps or [""]
         choices = _choices(key, _kinds_at(parents, raw))
@@ -108,6 +111,13 @@ def _unknown_key(steps: list[Step], key: str, known: list[str]) -> str:
     return f"unknown key '{_shown([*steps, key])}'.{hint} Expected one of {', '.join(known)}."
 
 
+def _bad_key(reason: str, steps: list[Step], raw: dict[str, Any]) -> str:
+    """Name the key of a free table that is no name: msgspec tells only the table."""
+    pattern = reason.partition("regex ")[2].strip("'")
+    guilty = next((key for key in _value(raw, steps) if not re.search(pattern, key)), "")
+    return f"{_shown([*steps, guilty])!r} is no valid key. {reason}."
+
+
 def _kinds_at(steps: list[Step], raw: Any) -> Iterator[inspect.StructType]:  # noqa: ANN401 -- parsed TOML
     """Yield the struct types that a table at `steps` may have; its tag, if it has one, decides between several."""
     kinds: list[inspect.Type] = [inspect.type_info(TrainingSpec)]
@@ -144,7 +154,7 @@ def _keys(kinds: list[inspect.StructType]) -> Iterator[str]:
 
 
 def _choices(key: Step, kinds: Iterator[inspect.StructType] | list[inspect.StructType]) -> list[str]:
-    """Return the words that may stand at `key`; empty if it is not a choice between words."""
+    """Return the words that may stand at `key`, each once; empty if it is not a choice between words."""
     found: list[str] = []
     for kind in kinds:
         if kind.tag_field == key:
@@ -152,7 +162,7 @@ def _choices(key: Step, kinds: Iterator[inspect.StructType] | list[inspect.Struc
         for inner in _inside(kind, key):
             if isinstance(inner, inspect.LiteralType):
                 found.extend(str(value) for value in inner.values)
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _expected(choices: list[str]) -> str:

@@ -30,6 +30,8 @@ class TargetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             self._require_absent("target", self.target, "the inputs themselves are the target")
         if self.task == "classification" and len(self.targets) > 1:
             raise ValueError(f"task 'classification' has {len(self.targets)} target columns; expected one")
+        if twice := sorted({label for label in self.labels if self.labels.count(label) > 1}):
+            raise ValueError(f"labels holds {twice[0]!r} twice; expected different ones")
         if self.task != "classification":
             self._require_absent("labels", self.labels, "only a classification has labels")
 

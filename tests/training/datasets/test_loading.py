@@ -44,12 +44,14 @@ def spec(**changed: object) -> DatasetSpec:
         ({"answer": np.array([""] * 4, dtype=object)}, {"missing_target": "drop"}, "Target 'answer' is missing in 4 of 4 rows"),
         ({"answer": np.array([0.5, 1.5, 0.5, 1.0], np.float32)}, {}, "holds numbers such as 0.5; expected labels"),
         ({}, {"task": "regression"}, r"Target 'answer' holds text \('yes' in row 0\); expected one number a row"),
+        ({"answer": np.full(4, 5.0, np.float32)}, {"task": "regression"},
+         "Target 'answer' holds only 5; expected at least two different numbers"),
         ({}, {"labels": ("yes", "maybe")}, "Target 'answer' holds 'no'; expected one of yes, maybe"),
     ],
     ids=[
         "wrong target", "wrong column to drop", "no input", "text in a numeric column", "fraction in an integer column",
         "one class only", "label missing", "value missing", "no target at all", "fractions as labels", "text as a value",
-        "unknown label",
+        "one value only", "unknown label",
     ],
 )  # fmt: skip
 def test_wrong_data_is_refused_with_what_was_expected(
@@ -142,3 +144,8 @@ def test_values_that_no_model_takes_are_refused(values: np.ndarray, message: str
 def test_columns_of_different_lengths_are_refused() -> None:
     with pytest.raises(DatasetError, match=r"rows\.npz: the columns differ in their number of rows \('a' 2, 'b' 3\)"):
         columns({"a": [1, 2], "b": [1, 2, 3]}, "rows.npz")
+
+
+def test_column_of_empty_arrays_is_refused() -> None:
+    with pytest.raises(DatasetError, match=r"rows\.npz: column 'a' has the shape \[0\] a row, which holds nothing"):
+        columns({"a": np.zeros((2, 0)), "b": [1, 2]}, "rows.npz")

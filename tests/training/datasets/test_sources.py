@@ -170,6 +170,7 @@ def test_function_may_return_a_table_or_arrays(tmp_path: Path, monkeypatch: pyte
         "def arrays(): return {'x': np.zeros((2, 3)), 'kept': [0, 1]}\n"
         "def broken(): raise RuntimeError('no network')\n"
         "def number(): return 3\n"
+        "def leaving(): raise SystemExit(3)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -178,7 +179,8 @@ def test_function_may_return_a_table_or_arrays(tmp_path: Path, monkeypatch: pyte
     for name, message in (
         ("broken", r"own_rows:broken\(\) failed: RuntimeError: no network"),
         ("number", r"returned a int; expected a pandas or Arrow table"),
-        ("absent", r"own_rows:absent cannot be imported"),
+        ("leaving", r"own_rows:leaving\(\) failed: SystemExit: 3. Expected a table.$"),
+        ("absent", r"^own_rows:absent cannot be imported"),
     ):
         with pytest.raises(DatasetError, match=message):
             load(kinds.FunctionSource(f"own_rows:{name}"))

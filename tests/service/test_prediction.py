@@ -273,7 +273,7 @@ def test_answer_that_is_not_there_is_a_406(predict: Callable[..., Any], server: 
         pytest.param("digits/predict", b"[[[" + b"1," * 1_900_000 + b"1]]]", "application/json", 400, id="two million numbers"),
         pytest.param("digits/predict", b"[" + b"[1]," * 900_000 + b'["a"]]', "application/json", 400, id="a million lists"),
         pytest.param("digits/predict", b"[" + b"[]," * 1_300_000 + b"[]]", "application/json", 400, id="a million empty lists"),
-        pytest.param("digits/predict", b"[" + b"{}," * 1_300_000 + b"{}]", "application/json", 400, id="a million empty objects"),
+        pytest.param("digits/predict", b"[" + b"{}," * 1_300_000 + b"{}]", "application/json", 413, id="a million empty objects"),
         pytest.param(
             "titanic/predict",
             json.dumps({f"feature{index}": 0 for index in range(200_000)}).encode(),

@@ -42,19 +42,19 @@ def test_server_that_stops_is_not_ready_at_once_but_accepts_for_a_while(
     models: Path, running: Run, options: tuple[str, ...]
 ) -> None:
     """As long as it takes a balancer to notice. Clients that keep a connection are asked to open another one elsewhere."""
-    with running(models, *options, AXON_SHUTDOWN_DELAY="2") as server:
+    with running(models, *options, AXON_SHUTDOWN_DELAY="4") as server:
         wait_until_ready(server)
         server.infer("slow", ROW)
         began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         while status(server, "/v2/health/ready") == 200:
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 3
         answer = server.infer("slow", ROW)
 
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         assert status(server, "/v2/health/live") == 200
         assert server.ended() == 0
-        assert 2 <= time.monotonic() - began < 5
+        assert 4 <= time.monotonic() - began < 15
         assert "Traceback" not in server.log
 
 
@@ -86,7 +86,7 @@ def test_client_that_never_finishes_does_not_hold_up_the_end(models: Path, runni
             began = time.monotonic()
 
             assert server.stop() == 0
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 15
 
 
 @PROCESSES
@@ -102,7 +102,7 @@ def test_second_signal_hurries(models: Path, running: Run, options: tuple[str, .
             time.sleep(0.3)
 
             assert server.stop() == 0
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 15
 
 
 def test_delay_must_fit_into_the_time_for_the_end(models: Path, launched: Run) -> None:

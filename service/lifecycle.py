@@ -123,10 +123,12 @@ class Lifecycle:
             raise failure
 
     async def unload(self, name: str) -> None:
-        """Take all versions of a model down, after what they have accepted. Raises ModelNotFound."""
+        """Take all versions of a model down, after what they have accepted. Raises NotFound if none serves."""
         async with self._changing:
-            if not self._registry.versions(name):
+            if name not in self._registry.names():
                 raise ModelNotFound(name, self._registry.names())
+            if not self._registry.versions(name):
+                raise NotFound(f"Model '{name}' is not loaded, so there is nothing to unload.")
             self._take_down_all(name, reason="unloaded")
             self._registry.set_unloaded(name)
             self._overrides.pop(name, None)

@@ -193,6 +193,8 @@ def test_models_are_loaded_and_unloaded_by_calls(tmp_path: Path, running: Runnin
         assert unloaded.json() == {"name": "m", "unload": True}
         assert server.infer("m", BODY).status_code == 404
         assert server.get("/v2/models/m/ready").json()["code"] == "model_unloaded"
+        assert post("m/unload").status_code == 404
+        assert "nothing to unload" in post("m/unload").json()["error"]
         assert server.get("/v2/health/ready").status_code == 200
         assert post("m/load").status_code == 200
         assert answered_by(server) == "2"

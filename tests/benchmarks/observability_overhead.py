@@ -128,7 +128,7 @@ class Server:
         assert "Non-2xx" not in output, output
         match = re.search(r"(\d+) requests in", output)
         assert match is not None, output
-        return int(match.group(1)) / (self._cpu_seconds() - before)
+        return int(match.group(1)) / max(self._cpu_seconds() - before, 1 / os.sysconf("SC_CLK_TCK"))
 
     def stop(self) -> None:
         """End it."""

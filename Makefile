@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: install run serve test lint types check coverage models lock clean images gpu gpu-here faults-serving soak small-node bench fuzz conformance-kserve proto
+.PHONY: install run serve test lint types check coverage models lock clean images gpu gpu-here faults-serving soak small-node chaos monitoring bench fuzz conformance-kserve proto
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.dev
@@ -87,6 +87,17 @@ faults-serving: $(VENV)/.dev
 	$(BIN)/python tests/faults/rolling_restart.py --workers 2
 	$(BIN)/python tests/faults/kill_workers.py
 	$(BIN)/python tests/faults/connection_flood.py
+
+# Everything that goes wrong in a month, in half an hour: make chaos MINUTES=3
+MINUTES ?= 30
+chaos: $(VENV)/.dev
+	PYTHONPATH=. $(BIN)/python tests/faults/chaos.py --minutes $(MINUTES)
+
+# Alerts and dashboard against a real Prometheus, which brings promtool.
+monitoring: $(VENV)/.dev
+	promtool check rules deploy/monitoring/rules/axon.yaml
+	promtool test rules deploy/monitoring/tests/axon.yaml
+	PYTHONPATH=. $(BIN)/python tests/faults/scraped.py
 
 # Serve under 1 CPU and 512 MB; needs root and control groups.
 small-node: $(VENV)/.dev

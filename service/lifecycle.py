@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from service.errors import AxonError, ConfigurationError, InvalidRequest, ModelNotFound, PackageError
+from service.errors import AxonError, ConfigurationError, InvalidRequest, ModelNotFound, NotFound, PackageError
 from service.inference.loading import Loader
 from service.inference.thread_plan import ThreadPlan
 from service.offload import offload

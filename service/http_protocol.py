@@ -198,13 +198,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._end_if_nobody_is_there()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self.tasks.add(self.loop.create_task(self._run(cycle, app)))
-
-    async def _run(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        try:
-            await cycle.run_asgi(app)
-        finally:
-            self.tasks.discard(asyncio.current_task())
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, in the form of all errors."""

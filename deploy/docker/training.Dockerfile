@@ -29,8 +29,8 @@ LABEL org.opencontainers.image.title="axon-training" \
 COPY --from=build /opt/axon /opt/axon
 # Checkpoints go below the working directory: mount it, and a job that was preempted goes on where it was.
 ENV PATH=/opt/axon/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib
-WORKDIR /work
-RUN chown 65532:65532 /work
+WORKDIR /workspace
+RUN chown 65532:65532 /workspace
 USER 65532:65532
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["axon"]

@@ -80,7 +80,7 @@ def test_training_publishes_where_the_service_looks(
 
     assert train["profiles"] == ["train"], "it does not run with the others"
     assert mounts[str(command["repository"])] == served["/models"]
-    assert "/work/.axon" in mounts
+    assert "/workspace/.axon" in mounts
 
 
 def test_prometheus_scrapes_the_service_and_reads_the_rules(services: dict[str, Service]) -> None:

@@ -267,8 +267,9 @@ def _without_upgrade(data: bytes) -> bytes:
 
     RFC 9110 7.8: a server may ignore an Upgrade. Some HTTP clients offer HTTP/2 by one in every request.
     """
-    if b"pgrade:" not in data and b"PGRADE:" not in data:
+    end = data.find(b"\r\n\r\n")  # a body may follow, and be long
+    end = end if end >= 0 else len(data)
+    if data.find(b"pgrade:", 0, end) < 0 and data.find(b"PGRADE:", 0, end) < 0:
         return data
-    end = data.find(b"\r\n\r\n")
-    found = _UPGRADE.search(data, 0, end if end >= 0 else len(data))
+    found = _UPGRADE.search(data, 0, end)
     return data if found is None else data[: found.start()] + b"\r\nx-ignored-upgrade:" + data[found.end() :]

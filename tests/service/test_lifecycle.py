@@ -196,7 +196,7 @@ from service.settings import Settings
 async def live():
     app = create_app(Settings(repository=sys.argv[1]))
     async with app.lifespan():
-        loading = [task for task in asyncio.all_tasks() if task.get_coro().__name__ == "keep"]
+        loading = [task for task in asyncio.all_tasks() if task.get_coro().__name__ == "_keep"]
         assert loading
         await asyncio.gather(*loading)
 

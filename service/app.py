@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from litestar import Litestar
-from litestar.types import ASGIApp
 
 from service import __version__
 from service.errors import ConfigurationError
 from service.grpc.address import Address
 from service.grpc.management import Management
 from service.grpc.server import GrpcServer
+from service.http.exchange import Handler
 from service.inference.threads import available_cpus
 from service.lifecycle import Lifecycle
 from service.observability.calls import Watching, watching
@@ -29,8 +29,8 @@ from service.registry import Registry
 from service.repository.source import Source
 from service.routes import documentation, errors, health, metrics, models, openapi, prediction, repository, tensorflow_serving
 from service.routes.answering import Answering
-from service.routes.asgi import WithRequestContext
 from service.routes.cross_origin import CrossOrigin
+from service.routes.front import Framework, Front
 from service.routes.hosts import Hosts
 from service.routes.inference import Inference
 from service.routes.models import ModelRoutes
@@ -50,14 +50,26 @@ logger = logging.getLogger("axon.app")
 _LEAST_TURNS: Final = 4  # large bodies and answers that are worked on at a time
 
 
-def create_app(settings: Settings, process: Process | None = None, *, grpc_address: Address | None = None) -> Litestar:
-    """Build the application for a process, by default one that is alone.
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What answers HTTP: a handler for every request, and the application that is started before and ended after."""
+
+    application: Litestar
+    handler: Handler
+
+
+def create_app(settings: Settings, process: Process | None = None) -> Litestar:
+    """Build an application for any ASGI server, for a process that is alone."""
+    return build(settings, process or Process(delay=settings.shutdown_delay, timeout=settings.shutdown_timeout)).application
+
+
+def build(settings: Settings, process: Process, *, grpc_address: Address | None = None) -> Built:
+    """Build what serves in a process.
 
     Its life: load, warm up, ready; at the end finish what was accepted, unload. With `grpc_address` it serves gRPC there as well.
     It answers from the first moment on: live while models load, ready once the repository is loaded and a model serves. But one of
     several processes listens for gRPC only when the models are in: there the kernel hands out connections, to whoever listens.
     """
-    process = process or Process(delay=settings.shutdown_delay, timeout=settings.shutdown_timeout)
     parts = _built(settings, process)
     grpc_server = None if grpc_address is None else _grpc_server(parts, grpc_address)
     return _routed(parts, lambda _app: _life(parts, grpc_server))
@@ -138,7 +150,7 @@ def _grpc_server(parts: _Parts, address: Address) -> GrpcServer:
     )
 
 
-def _routed(parts: _Parts, life: Callable[[Litestar], AbstractAsyncContextManager[None]]) -> Litestar:
+def _routed(parts: _Parts, life: Callable[[Litestar], AbstractAsyncContextManager[None]]) -> Built:
     """Lead every HTTP call to who answers it: the guards first, then the models, then the framework with the rest."""
     settings, registry = parts.settings, parts.registry
     complete = None if parts.guard is None else secured(open_paths(open_metrics=settings.open_metrics))
@@ -162,23 +174,24 @@ def _routed(parts: _Parts, life: Callable[[Litestar], AbstractAsyncContextManage
         tensorflow_serving.PATH: TensorflowServingRoutes(registry, answering),
         prediction.PATH: PredictionRoutes(registry, answering),
     }
-    application.asgi_handler = WithRequestContext(
-        _fronted(Mounts(application.asgi_handler, mounts), parts.guard, settings),
+    front = Front(
+        _fronted(Mounts(Framework(application), mounts), parts.guard, settings),
         parts.calls.observer,
         untraced=open_paths(open_metrics=True),
     )
-    return application
+    application.asgi_handler = front.asgi
+    return Built(application, front)
 
 
-def _fronted(app: ASGIApp, guard: Guard | None, settings: Settings) -> ASGIApp:
-    """Put in front of the application what is set, and nothing where nothing is."""
+def _fronted(handler: Handler, guard: Guard | None, settings: Settings) -> Handler:
+    """Put in front of a handler what is set, and nothing where nothing is."""
     if guard is not None:
-        app = Protection(app, guard, open_paths(open_metrics=settings.open_metrics))
+        handler = Protection(handler, guard, open_paths(open_metrics=settings.open_metrics))
     if names := listed(settings.allowed_hosts):
-        app = Hosts(app, names)
+        handler = Hosts(handler, names)
     if origins := listed(settings.cors_origins):
-        app = CrossOrigin(app, origins)
-    return app
+        handler = CrossOrigin(handler, origins)
+    return handler
 
 
 @asynccontextmanager

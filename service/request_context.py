@@ -19,8 +19,6 @@ from service.traces import Trace
 
 Sample = Callable[[str | None], Trace | None]
 
-# The ASGI extension of the server: a function that takes what is to be called if the client leaves; None takes it back.
-CLIENT_LEFT: Final = "axon.client_left"
 # Printable and without spaces or commas: nothing that could end a header, a log line or a list.
 _REQUEST_ID: Final = re.compile(r"[!-+\--~]{1,128}")
 # W3C Trace Context, 3.2: version, trace id, parent id and flags; ids of zeros only are invalid.

@@ -14,11 +14,11 @@ from typing import NoReturn
 import uvloop
 
 from service import __version__
-from service.app import create_app
+from service.app import build
 from service.errors import ConfigurationError
 from service.grpc.address import Address, reserved
-from service.http_connections import Limits
-from service.http_server import run
+from service.http.connections import Limits
+from service.http.server import run
 from service.inference import providers
 from service.inference.memory import keep_memory
 from service.listening import address_of, listening
@@ -84,7 +84,7 @@ class _Server:
     def run(self, process: Process, listeners: Sequence[socket.socket]) -> None:
         """Serve until the process is told to stop, on its own sockets and what it is given."""
         settings = self._settings
-        app = create_app(settings, process, grpc_address=self._grpc_address)
+        built = build(settings, process, grpc_address=self._grpc_address)
         gc.freeze()  # what is there now stays: to walk through it in each full collection would hold up requests
         limits = Limits(
             header_timeout=settings.header_timeout,
@@ -93,8 +93,8 @@ class _Server:
             keep_alive_timeout=settings.keep_alive_timeout,
             max_connections=math.ceil(settings.max_connections / process.count),
         )
-        fronted = app if self._metrics_port is None else MetricsPort(app, self._metrics_port)
-        uvloop.run(run(fronted, process, limits, listeners, context=self._context))
+        handler = built.handler if self._metrics_port is None else MetricsPort(built.handler, self._metrics_port)
+        uvloop.run(run(built.application, handler, process, limits, listeners, context=self._context))
 
 
 def _end_after(server: _Server, worker: Worker) -> NoReturn:

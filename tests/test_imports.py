@@ -69,7 +69,7 @@ def importers(*packages: str) -> set[str]:
         pytest.param(["tf2onnx"], {"training.export.conversion"}, id="tf2onnx"),
         pytest.param(
             ["uvicorn", "uvloop"],
-            {"service.server", "service.http_server", "service.http_protocol", "service.http_exchange"},
+            {"service.server", "service.http.server"},
             id="the ASGI server",
         ),
         pytest.param(
@@ -140,6 +140,8 @@ MAY_IMPORT = {
     "service.storage": ("service.repository", "service.inference.private_files"),
     "service.storage_command": ("service.repository", "service.storage"),
     "service.routes": (
+        "service.http.exchange",
+        "service.http.asgi_exchange",
         "service.repository",
         "service.inference",
         "service.registry",
@@ -171,10 +173,7 @@ MAY_IMPORT = {
     "service.request_context": ("service.traces",),
     "service.traces": (),
     "service.process": ("service.observability.shared_values", "service.stopping"),
-    "service.http_connections": ("service.process",),
-    "service.http_exchange": ("service.request_context",),
-    "service.http_protocol": ("service.http_connections", "service.http_exchange", "service.request_context"),
-    "service.http_server": ("service.http_connections", "service.http_protocol", "service.process"),
+    "service.http": ("service.process", "service.request_context"),
     "service.workers": ("service.observability", "service.process", "service.settings"),
     "service.watching": ("service.lifecycle", "service.repository.source"),
     "service.settings": ("service.observability.logging",),

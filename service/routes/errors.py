@@ -1,19 +1,21 @@
 """Every error, whoever raised it, leaves as `{"error": <message>, "code": <kind>, "request_id": <id>}` with its status."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.types import ExceptionHandlersMap, HTTPScope, Send
+from litestar.types import ExceptionHandlersMap
 
 from service.errors import AxonError, shown
+from service.http.exchange import Exchange
 from service.request_context import current_request_id
 
 logger = logging.getLogger("axon.http")
+_JSON_TYPE: Final = (b"content-type", b"application/json")
 _BUG = "The server made a mistake while it handled this request; its log says what happened."
 
 
@@ -28,43 +30,35 @@ def error_body(message: str, code: str) -> dict[str, str]:
     return {"error": message, "code": code} | ({} if request_id is None else {"request_id": request_id})
 
 
-async def refuse(send: Send, error: AxonError) -> None:
+async def refuse(exchange: Exchange, error: AxonError) -> None:
     """Send an error, outside of the framework that has a handler for it."""
-    await _send(send, error.status, error_body(str(error), error.code), error.headers)
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in error.headers.items()]
+    await _respond(exchange, error.status, error_body(str(error), error.code), headers)
 
 
-async def answer(scope: HTTPScope, send: Send, error: Exception) -> None:
+async def answer(exchange: Exchange, error: Exception) -> None:
     """Send what the handlers of the framework would, for a call that it does not see."""
     if isinstance(error, AxonError):
-        _log_failure(scope, error)
-        await refuse(send, error)
+        _log_failure(exchange.method, exchange.raw_path, error)
+        await refuse(exchange, error)
     else:
-        _log_bug(scope, error)
-        await _send(send, HTTPStatus.INTERNAL_SERVER_ERROR, error_body(_BUG, "internal"), {})
+        _log_bug(exchange.method, exchange.raw_path, error)
+        await _respond(exchange, HTTPStatus.INTERNAL_SERVER_ERROR, error_body(_BUG, "internal"))
 
 
-async def _send(send: Send, status: int, content: dict[str, str], extra: Mapping[str, str]) -> None:
-    body = msgspec.json.encode(content)
-    headers = {"content-type": "application/json", "content-length": str(len(body)), **extra}
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
-        }
-    )
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+async def _respond(exchange: Exchange, status: int, content: dict[str, str], headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    await exchange.respond(status, [_JSON_TYPE, *headers], [msgspec.json.encode(content)])
 
 
 def _axon_error(request: Request[Any, Any, Any], error: AxonError) -> Response[dict[str, str]]:
-    _log_failure(request.scope, error)
+    _log_failure(request.method, _raw_path(request), error)
     return Response(error_body(str(error), error.code), status_code=error.status, headers=error.headers)
 
 
 def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
     """Litestar's own errors: no route, wrong method, a host header that is none."""
     status = HTTPStatus(error.status_code)
-    path = _path(request.scope)
+    path = _path(_raw_path(request))
     where = f"{request.method} {path}"
     message = {
         HTTPStatus.NOT_FOUND: f"There is nothing at {path}. See /openapi.json for what there is.",
@@ -75,19 +69,23 @@ def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> R
 
 
 def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
-    _log_bug(request.scope, error)
+    _log_bug(request.method, _raw_path(request), error)
     return Response(error_body(_BUG, "internal"), status_code=500)
 
 
-def _log_failure(scope: HTTPScope, error: AxonError) -> None:
+def _log_failure(method: str, raw_path: bytes, error: AxonError) -> None:
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("%s %s: %s", scope["method"], _path(scope), error, extra={"facts": error.facts})
+        logger.error("%s %s: %s", method, _path(raw_path), error, extra={"facts": error.facts})
 
 
-def _log_bug(scope: HTTPScope, error: Exception) -> None:
-    logger.error("%s %s failed", scope["method"], _path(scope), exc_info=error)
+def _log_bug(method: str, raw_path: bytes, error: Exception) -> None:
+    logger.error("%s %s failed", method, _path(raw_path), exc_info=error)
 
 
-def _path(scope: HTTPScope) -> str:
+def _raw_path(request: Request[Any, Any, Any]) -> bytes:
+    return request.scope.get("raw_path") or b""
+
+
+def _path(raw_path: bytes) -> str:
     """Return the path as it was sent, cut to a line."""
-    return shown(scope.get("raw_path", b"").decode("latin-1"))
+    return shown(raw_path.decode("latin-1"))

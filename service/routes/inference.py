@@ -4,16 +4,14 @@ from functools import partial
 from math import inf
 from typing import Final
 
-from litestar.types import HTTPScope, Receive, Send
-
 from service.errors import MalformedBody, shown
+from service.http.exchange import Exchange
 from service.inference.served_model import Answer, ServedModel
 from service.protocols import open_inference
 from service.protocols.features import ModelInputs
 from service.protocols.open_inference import InferRequest
 from service.registry import Registry
-from service.routes.answering import Answering, Decoded, Encoded
-from service.routes.asgi import BINARY_TYPE, header
+from service.routes.answering import BINARY_TYPE, Answering, Decoded, Encoded
 
 # Bytes from which decoding and encoding leave the event loop. It runs between their steps; while JSON is parsed or written it does
 # not, wherever that happens, since nobody else gets Python's lock. So for what takes a millisecond or two a thread is a loss.
@@ -28,11 +26,11 @@ class Inference:
         self._registry = registry
         self._answering = answering
 
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send, name: str, version: str | None) -> None:
+    async def __call__(self, exchange: Exchange, name: str, version: str | None) -> None:
         """Answer one call."""
         find = partial(self._registry.get, name, version)
-        json_size = header(scope, _JSON_SIZE)
-        await self._answering(scope, receive, send, find, partial(_decode, json_size), partial(_takes_long, json_size))
+        json_size = exchange.header(_JSON_SIZE)
+        await self._answering(exchange, find, partial(_decode, json_size), partial(_takes_long, json_size))
 
 
 def _takes_long(json_size: str | None, body: bytes, model: ServedModel) -> bool:

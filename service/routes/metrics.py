@@ -1,13 +1,13 @@
 """`/metrics` in the Prometheus text format, or in OpenMetrics for those who ask for it."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 from litestar import Request, Response, get
-from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import NotFound
+from service.http.exchange import Exchange, Handler
 from service.observability.metrics import Metrics
 from service.routes.errors import refuse
 
@@ -26,18 +26,16 @@ def handlers(metrics: Metrics) -> list[HTTPRouteHandler]:
 
 
 class MetricsPort:
-    """An application whose metrics are on a port of their own, with nothing else on it, and are not on any other."""
+    """Has metrics on a port of their own, with nothing else on it, and on no other."""
 
-    def __init__(self, app: ASGIApp, port: int) -> None:
-        self._app = app
+    def __init__(self, handler: Handler, port: int) -> None:
+        self._handler = handler
         self._port = port
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, exchange: Exchange) -> Awaitable[None]:
         """Pass on what is asked for at the right port."""
-        if scope["type"] == ScopeType.HTTP:
-            own_port = (scope["server"] or ("", None))[1] == self._port
-            if own_port is not (scope["path"] == METRICS_PATH):
-                where = f"{METRICS_PATH} is at port {self._port} only" if not own_port else f"Only {METRICS_PATH} is at this port"
-                await refuse(send, NotFound(f"{where}."))
-                return
-        await self._app(scope, receive, send)
+        own_port = exchange.port == self._port
+        if own_port is not (exchange.path == METRICS_PATH):
+            where = f"{METRICS_PATH} is at port {self._port} only" if not own_port else f"Only {METRICS_PATH} is at this port"
+            return refuse(exchange, NotFound(f"{where}."))
+        return self._handler(exchange)

@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
-from litestar.types import HTTPScope, Receive, Send
 
 from service.errors import MethodNotAllowed, NotFound, shown
+from service.http.exchange import Exchange
 from service.observability.statistics import Statistics
 from service.protocols.metadata import model_metadata, properties
 from service.protocols.model_configuration import model_configuration
 from service.registry import Registry
-from service.routes.asgi import respond
+from service.routes.answering import respond_json
 from service.routes.inference import Inference
 
 PATH: Final = "/v2/models"
@@ -34,52 +34,52 @@ class ModelRoutes:
             "infer": ("POST", infer),
         }
 
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send, path: str) -> None:
+    async def __call__(self, exchange: Exchange, path: str) -> None:
         """Find the action that the path below names."""
         match = _CALL.fullmatch(path)
         if match is None:
-            await self._list(scope, send, path)
+            await self._list(exchange, path)
             return
         name, version, action = match.groups()
         if PATH + path == ALL_STATISTICS_PATH:
-            await self._all_stats(scope, send)
+            await self._all_stats(exchange)
             return
         method, handle = self._actions[action]
-        if scope["method"] != method:
-            raise MethodNotAllowed(scope["method"], PATH + path, method)
-        await handle(scope, receive, send, name, version)
+        if exchange.method != method:
+            raise MethodNotAllowed(exchange.method, PATH + path, method)
+        await handle(exchange, name, version)
 
-    async def _metadata(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
+    async def _metadata(self, exchange: Exchange, name: str, version: str | None) -> None:
         model = self._registry.get(name, version)
         metadata = model_metadata(model.name, self._registry.versions(model.name), model.signature)
-        await respond(send, msgspec.json.encode(msgspec.structs.replace(metadata, properties=properties(model))))
+        await respond_json(exchange, msgspec.structs.replace(metadata, properties=properties(model)))
 
-    async def _ready(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
+    async def _ready(self, exchange: Exchange, name: str, version: str | None) -> None:
         model = self._registry.get(name, version)
-        await respond(send, msgspec.json.encode({"name": model.name, "ready": True}))
+        await respond_json(exchange, {"name": model.name, "ready": True})
 
-    async def _config(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
-        await respond(send, msgspec.json.encode(model_configuration(self._registry.get(name, version))))
+    async def _config(self, exchange: Exchange, name: str, version: str | None) -> None:
+        await respond_json(exchange, model_configuration(self._registry.get(name, version)))
 
-    async def _stats(self, _scope: HTTPScope, _receive: Receive, send: Send, name: str, version: str | None) -> None:
+    async def _stats(self, exchange: Exchange, name: str, version: str | None) -> None:
         """Give the statistics of one version, or of all versions of a model that serve."""
         wanted = self._registry.get(name, version)
         numbers = self._registry.versions(name) if version is None else [wanted.version]
-        await self._respond_statistics(send, [(name, number) for number in numbers])
+        await self._respond_statistics(exchange, [(name, number) for number in numbers])
 
-    async def _all_stats(self, scope: HTTPScope, send: Send) -> None:
-        if scope["method"] != "GET":
-            raise MethodNotAllowed(scope["method"], ALL_STATISTICS_PATH, "GET")
-        await self._respond_statistics(send, [(model.name, model.version) for model in self._registry.served()])
+    async def _all_stats(self, exchange: Exchange) -> None:
+        if exchange.method != "GET":
+            raise MethodNotAllowed(exchange.method, ALL_STATISTICS_PATH, "GET")
+        await self._respond_statistics(exchange, [(model.name, model.version) for model in self._registry.served()])
 
-    async def _respond_statistics(self, send: Send, versions: list[tuple[str, int]]) -> None:
+    async def _respond_statistics(self, exchange: Exchange, versions: list[tuple[str, int]]) -> None:
         found = [self._statistics.of(name, version) for name, version in versions]
-        await respond(send, msgspec.json.encode({"model_stats": found}))
+        await respond_json(exchange, {"model_stats": found})
 
-    async def _list(self, scope: HTTPScope, send: Send, path: str) -> None:
+    async def _list(self, exchange: Exchange, path: str) -> None:
         """`GET /v2/models`, as KServe has it: the names of the models that are ready."""
         if path:
             raise NotFound(f"There is nothing at {PATH}{shown(path)}. See /openapi.json for what there is.")
-        if scope["method"] != "GET":
-            raise MethodNotAllowed(scope["method"], PATH, "GET")
-        await respond(send, msgspec.json.encode({"models": sorted({model.name for model in self._registry.served()})}))
+        if exchange.method != "GET":
+            raise MethodNotAllowed(exchange.method, PATH, "GET")
+        await respond_json(exchange, {"models": sorted({model.name for model in self._registry.served()})})

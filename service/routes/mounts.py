@@ -7,34 +7,31 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
-
+from service.http.exchange import Exchange, Handler
 from service.routes.errors import answer
 
 # Is given the path below the mount, from its slash on and without one at the end; it is empty for the mount itself.
-Mount = Callable[[HTTPScope, Receive, Send, str], Awaitable[None]]
+Mount = Callable[[Exchange, str], Awaitable[None]]
 _SLASHES: Final = re.compile("//+")
 
 
 class Mounts:
-    """Calls a mount for all that lies below its path, and the application for everything else."""
+    """Calls a mount for all that lies below its path, and another handler for everything else."""
 
-    def __init__(self, app: ASGIApp, mounts: Mapping[str, Mount]) -> None:
-        self._app = app
+    def __init__(self, other: Handler, mounts: Mapping[str, Mount]) -> None:
+        self._other = other
         self._mounts = tuple((path, path + "/", mount) for path, mount in mounts.items())
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, exchange: Exchange) -> None:
         """Answer one call. Slashes too many in its path do no harm, as they do none to the framework."""
-        if scope["type"] == ScopeType.HTTP:
-            path = scope["path"]
-            if path.endswith("/") or "//" in path:
-                path = _SLASHES.sub("/", "/" + path.strip("/"))
-            for mounted, below, mount in self._mounts:
-                if path.startswith(below) or path == mounted:
-                    try:
-                        await mount(scope, receive, send, path[len(mounted) :])
-                    except Exception as error:  # noqa: BLE001 -- every error becomes an answer
-                        await answer(scope, send, error)
-                    return
-        await self._app(scope, receive, send)
+        path = exchange.path
+        if path.endswith("/") or "//" in path:
+            path = _SLASHES.sub("/", "/" + path.strip("/"))
+        for mounted, below, mount in self._mounts:
+            if path.startswith(below) or path == mounted:
+                try:
+                    await mount(exchange, path[len(mounted) :])
+                except Exception as error:  # noqa: BLE001 -- every error becomes an answer
+                    await answer(exchange, error)
+                return
+        await self._other(exchange)

@@ -13,7 +13,7 @@ from service.registry import Registry, State
 from service.repository.datatypes import DATATYPES
 from service.repository.signature import TensorSpec
 from service.routes import health, metrics, models, openapi_v1, repository
-from service.routes.asgi import MILLISECONDS
+from service.routes.requests import MILLISECONDS
 
 _EXAMPLE_VALUES: Final = 256  # a larger tensor is only hinted at
 PATHS: Final = ["/openapi.json", "/schema/openapi.json"]

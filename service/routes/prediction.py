@@ -5,14 +5,12 @@ from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl
 
-from litestar.types import HTTPScope, Receive, Send
-
 from service.errors import InvalidRequest, MethodNotAllowed, NotFound, shown
+from service.http.exchange import Exchange
 from service.inference.served_model import Answer, ServedModel
 from service.protocols import prediction
 from service.registry import Registry
 from service.routes.answering import Answering, Decoded, Encoded, may_take_long
-from service.routes.asgi import header
 
 PATH: Final = "/models"
 _CALL: Final = re.compile(r"/([^/]+)(?:/versions/([^/]+)|/labels/([^/]+))?/predict")
@@ -26,16 +24,16 @@ class PredictionRoutes:
         self._registry = registry
         self._answering = answering
 
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send, path: str) -> None:
+    async def __call__(self, exchange: Exchange, path: str) -> None:
         """Answer one call at the path below."""
         match = _CALL.fullmatch(path)
         if match is None:
             raise NotFound(f"There is nothing at {PATH}{shown(path)}. See /openapi.json for what there is.")
-        if scope["method"] != "POST":
-            raise MethodNotAllowed(scope["method"], PATH + path, "POST")
-        top = _top(scope["query_string"])
-        kind = prediction.answer_type(header(scope, b"accept"))
-        content_type = header(scope, b"content-type")
+        if exchange.method != "POST":
+            raise MethodNotAllowed(exchange.method, PATH + path, "POST")
+        top = _top(exchange.query)
+        kind = prediction.answer_type(exchange.header(b"accept"))
+        content_type = exchange.header(b"content-type")
         prediction.refuse_other_bodies(content_type)
 
         def decode(body: bytes, model: ServedModel) -> Decoded:
@@ -48,7 +46,7 @@ class PredictionRoutes:
 
             return Decoded(inputs, encode)
 
-        await self._answering(scope, receive, send, partial(self._registry.get, *match.groups()), decode, may_take_long)
+        await self._answering(exchange, partial(self._registry.get, *match.groups()), decode, may_take_long)
 
 
 def _top(query: bytes) -> int:

@@ -1,4 +1,4 @@
-"""The guard in front of every HTTP route: plain ASGI around the application, not there at all without API keys.
+"""The guard in front of every HTTP route: around all others, not there at all without API keys.
 
 It decides by method and path before the body is read. What it does not know needs the scope `manage`, so that a new route, or a
 path that the router reads in another way, is closed rather than open.
@@ -8,15 +8,14 @@ import logging
 from collections.abc import Awaitable
 from typing import Final
 
-from litestar.types import ASGIApp, Receive, Scope, Send
-
 from service.errors import AxonError, shown
+from service.http.exchange import Exchange, Handler
 from service.request_context import note_key
 from service.routes import health, metrics, models, prediction, repository, tensorflow_serving
 from service.routes.errors import refuse
 from service.security.guard import Guard
 from service.security.keys import presented
-from service.security.scopes import Scope as Needed
+from service.security.scopes import Scope
 
 logger = logging.getLogger("axon.security")
 _READING: Final = frozenset({"GET", "HEAD"})
@@ -25,28 +24,28 @@ _RUNNING: Final = (models.PATH + "/", tensorflow_serving.PATH + "/", prediction.
 
 
 class Protection:
-    """Calls the application for admitted requests, and for any request to one of `open_paths`."""
+    """Calls the handler for admitted requests, and for any request to one of `open_paths`."""
 
-    def __init__(self, app: ASGIApp, guard: Guard, open_paths: frozenset[str]) -> None:
-        self._app = app
+    def __init__(self, handler: Handler, guard: Guard, open_paths: frozenset[str]) -> None:
+        self._handler = handler
         self._guard = guard
         self._open = open_paths
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer for the application where the guard refuses."""
-        path = scope["path"].rstrip("/")
+    def __call__(self, exchange: Exchange) -> Awaitable[None]:
+        """Answer in its place where the guard refuses."""
+        path = exchange.path.rstrip("/")
         if path in self._open:
-            return self._app(scope, receive, send)
-        method = str(scope.get("method", ""))
+            return self._handler(exchange)
+        method = exchange.method
         needed = needed_scope(method, path)
         try:
-            name = self._guard.admit(presented(scope["headers"]), needed)
+            name = self._guard.admit(presented(exchange.headers), needed)
         except AxonError as error:
-            return refuse(send, error)
+            return refuse(exchange, error)
         note_key(name)
-        if needed is Needed.MANAGE:
+        if needed is Scope.MANAGE:
             logger.info("API key '%s': %s %s", name, method, shown(path))
-        return self._app(scope, receive, send)
+        return self._handler(exchange)
 
 
 def open_paths(*, open_metrics: bool) -> frozenset[str]:
@@ -54,14 +53,14 @@ def open_paths(*, open_metrics: bool) -> frozenset[str]:
     return health.PROBES | {metrics.METRICS_PATH} if open_metrics else health.PROBES
 
 
-def needed_scope(method: str, path: str) -> Needed:
+def needed_scope(method: str, path: str) -> Scope:
     """Return what a key must be allowed to do for a request."""
     if path == repository.INDEX_PATH:
-        return Needed.READ
+        return Scope.READ
     if path.startswith(repository.PATH):
-        return Needed.MANAGE
+        return Scope.MANAGE
     if method in _READING:
-        return Needed.READ
+        return Scope.READ
     if method == "POST" and path.startswith(_RUNNING):
-        return Needed.INFER
-    return Needed.MANAGE
+        return Scope.INFER
+    return Scope.MANAGE

@@ -5,15 +5,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-import msgspec
-from litestar.types import HTTPScope, Receive, Send
-
 from service.errors import InvalidRequest, MethodNotAllowed, NotFound, VersionNotFound, shown
+from service.http.exchange import Exchange
 from service.inference.served_model import ServedModel
 from service.protocols import servables, tensorflow_serving
 from service.registry import Registry
-from service.routes.answering import Answering, Decoded, Encoded, may_take_long
-from service.routes.asgi import respond
+from service.routes.answering import Answering, Decoded, Encoded, may_take_long, respond_json
 
 PATH: Final = "/v1/models"
 _CALL: Final = re.compile(
@@ -33,24 +30,24 @@ class TensorflowServingRoutes:
             "regress": self._regress,
         }
 
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send, path: str) -> None:
+    async def __call__(self, exchange: Exchange, path: str) -> None:
         """Find what the path below names."""
         match = _CALL.fullmatch(path)
         if match is None:
-            await self._list(scope, send, path)
+            await self._list(exchange, path)
             return
         name, version, label, metadata, verb = match.groups()
         if version is not None and label is not None:
             raise InvalidRequest("The address has both a version and a label. Name one of them.")
-        _require(scope, path, "POST" if verb else "GET")
+        _require(exchange, path, "POST" if verb else "GET")
         if verb:
             find = partial(self._registry.get, name, version, label)
-            await self._answering(scope, receive, send, find, self._decoders[verb.lower()], may_take_long)
+            await self._answering(exchange, find, self._decoders[verb.lower()], may_take_long)
         elif metadata:
             model = self._registry.get(name, version, label)
-            await respond(send, msgspec.json.encode(servables.metadata(model.name, model.version, model.signature)))
+            await respond_json(exchange, servables.metadata(model.name, model.version, model.signature))
         else:
-            await respond(send, msgspec.json.encode(self._status(name, version, label)))
+            await respond_json(exchange, self._status(name, version, label))
 
     def _predict(self, body: bytes, model: ServedModel) -> Decoded:
         limit = self._answering.max_body_size
@@ -81,14 +78,14 @@ class TensorflowServingRoutes:
         ready = bool(serving) if version is None else int(version) in serving
         return servables.status(name, [(status.version, status.state, status.reason) for status in wanted], ready=ready)
 
-    async def _list(self, scope: HTTPScope, send: Send, path: str) -> None:
+    async def _list(self, exchange: Exchange, path: str) -> None:
         """`GET /v1/models`, as KServe has it: the names of the models that are ready."""
         if path:
             raise NotFound(f"There is nothing at {PATH}{shown(path)}. See /openapi.json for what there is.")
-        _require(scope, path, "GET")
-        await respond(send, msgspec.json.encode({"models": sorted({model.name for model in self._registry.served()})}))
+        _require(exchange, path, "GET")
+        await respond_json(exchange, {"models": sorted({model.name for model in self._registry.served()})})
 
 
-def _require(scope: HTTPScope, path: str, method: str) -> None:
-    if scope["method"] != method:
-        raise MethodNotAllowed(scope["method"], PATH + path, method)
+def _require(exchange: Exchange, path: str, method: str) -> None:
+    if exchange.method != method:
+        raise MethodNotAllowed(exchange.method, PATH + path, method)

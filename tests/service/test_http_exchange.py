@@ -5,10 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from uvicorn.protocols.http.flow_control import FlowControl
 
-from service.http_exchange import Exchange
-from service.request_context import CLIENT_LEFT
+from service.http.wire_exchange import WireExchange
 
 LARGE = 1 << 17
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]}
@@ -54,24 +52,38 @@ def transport() -> Transport:
     return Transport()
 
 
+class Connection:
+    """What an exchange sees of its connection."""
+
+    date_line = b""
+    port = None
+    write_paused = False
+
+    def __init__(self, transport: Transport) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.transport: asyncio.Transport = transport
+        self.facts: dict[str, Any] = {}
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+
+    async def drain(self) -> None:
+        """Go on at once."""
+
+    def answered(self) -> None:
+        """Take note."""
+
+    def ended(self, exchange: WireExchange) -> None:
+        """Take note."""
+
+
 @pytest.fixture
-def begun(transport: Transport) -> Callable[..., Exchange]:
+def begun(transport: Transport) -> Callable[..., WireExchange]:
     """Return a function that begins an exchange on the running loop."""
 
-    def begin(method: str = "POST", *, keep_alive: bool = True, expect_100_continue: bool = False) -> Exchange:
-        return Exchange(
-            asyncio.get_running_loop(),
-            scope={"type": "http", "method": method},
-            transport=transport,
-            flow=FlowControl(transport),
-            logger=None,
-            access_logger=None,
-            access_log=False,
-            default_headers=[],
-            expect_100_continue=expect_100_continue,
-            keep_alive=keep_alive,
-            on_response=lambda: None,
-        )
+    def begin(method: str = "POST", *, keep_alive: bool = True, expect_100_continue: bool = False) -> WireExchange:
+        headers = [(b"expect", b"100-continue")] if expect_100_continue else []
+        address = ("/", b"/", b"")
+        return WireExchange(Connection(transport), method, address, headers, version="1.1", keep_alive=keep_alive)
 
     return begin
 
@@ -84,7 +96,7 @@ def run(what: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(bounded())
 
 
-def test_body_that_comes_in_small_pieces_is_given_whole(begun: Callable[..., Exchange]) -> None:
+def test_body_that_comes_in_small_pieces_is_given_whole(begun: Callable[..., WireExchange]) -> None:
     async def check() -> None:
         exchange = begun()
         given = asyncio.create_task(exchange.receive())
@@ -99,7 +111,7 @@ def test_body_that_comes_in_small_pieces_is_given_whole(begun: Callable[..., Exc
     run(check)
 
 
-def test_large_body_is_given_in_pieces_as_it_comes(begun: Callable[..., Exchange]) -> None:
+def test_large_body_is_given_in_pieces_as_it_comes(begun: Callable[..., WireExchange]) -> None:
     async def check() -> None:
         exchange = begun()
         given = asyncio.create_task(exchange.receive())
@@ -112,7 +124,7 @@ def test_large_body_is_given_in_pieces_as_it_comes(begun: Callable[..., Exchange
     run(check)
 
 
-def test_client_waits_while_the_application_does_not_read(begun: Callable[..., Exchange], transport: Transport) -> None:
+def test_client_waits_while_the_application_does_not_read(begun: Callable[..., WireExchange], transport: Transport) -> None:
     async def check() -> None:
         exchange = begun()
         exchange.body_came(b"a" * LARGE)
@@ -127,7 +139,7 @@ def test_client_waits_while_the_application_does_not_read(begun: Callable[..., E
     run(check)
 
 
-def test_expectation_is_answered_when_the_application_reads(begun: Callable[..., Exchange], transport: Transport) -> None:
+def test_expectation_is_answered_when_the_application_reads(begun: Callable[..., WireExchange], transport: Transport) -> None:
     async def check() -> None:
         exchange = begun(expect_100_continue=True)
         assert transport.writes == []
@@ -139,7 +151,7 @@ def test_expectation_is_answered_when_the_application_reads(begun: Callable[...,
     run(check)
 
 
-def test_response_leaves_in_one_write(begun: Callable[..., Exchange], transport: Transport) -> None:
+def test_response_leaves_in_one_write(begun: Callable[..., WireExchange], transport: Transport) -> None:
     async def check() -> None:
         exchange = begun()
         await exchange.send(START)
@@ -147,13 +159,13 @@ def test_response_leaves_in_one_write(begun: Callable[..., Exchange], transport:
         await exchange.send({"type": "http.response.body", "body": b"body"})
 
         assert transport.writes == [b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody"]
-        assert exchange.response_complete
+        assert exchange.complete
         assert not transport.closed
 
     run(check)
 
 
-def test_response_of_unknown_length_is_chunked(begun: Callable[..., Exchange], transport: Transport) -> None:
+def test_response_of_unknown_length_is_chunked(begun: Callable[..., WireExchange], transport: Transport) -> None:
     async def check() -> None:
         exchange = begun()
         await exchange.send({"type": "http.response.start", "status": 200, "headers": []})
@@ -168,7 +180,7 @@ def test_response_of_unknown_length_is_chunked(begun: Callable[..., Exchange], t
     run(check)
 
 
-def test_answer_to_head_has_no_body(begun: Callable[..., Exchange], transport: Transport) -> None:
+def test_answer_to_head_has_no_body(begun: Callable[..., WireExchange], transport: Transport) -> None:
     async def check() -> None:
         exchange = begun("HEAD")
         await exchange.send(START)
@@ -181,7 +193,7 @@ def test_answer_to_head_has_no_body(begun: Callable[..., Exchange], transport: T
 
 @pytest.mark.parametrize("headers", [[], [(b"Connection", b"close")]], ids=["by the client", "by the application too"])
 def test_connection_that_ends_says_so_once(
-    begun: Callable[..., Exchange], transport: Transport, headers: list[tuple[bytes, bytes]]
+    begun: Callable[..., WireExchange], transport: Transport, headers: list[tuple[bytes, bytes]]
 ) -> None:
     async def check() -> None:
         exchange = begun(keep_alive=bool(headers))
@@ -195,7 +207,7 @@ def test_connection_that_ends_says_so_once(
 
 
 @pytest.mark.parametrize("body", [b"bod", b"body!"], ids=["shorter", "longer"])
-def test_response_that_is_not_as_long_as_it_says_is_refused(begun: Callable[..., Exchange], body: bytes) -> None:
+def test_response_that_is_not_as_long_as_it_says_is_refused(begun: Callable[..., WireExchange], body: bytes) -> None:
     async def check() -> None:
         exchange = begun()
         await exchange.send(START)
@@ -206,7 +218,7 @@ def test_response_that_is_not_as_long_as_it_says_is_refused(begun: Callable[...,
 
 
 @pytest.mark.parametrize("header", [(b"x", b"a\r\nset-cookie: b"), (b"x: a\r\ny", b"b")], ids=["value", "name"])
-def test_header_cannot_smuggle_in_another(begun: Callable[..., Exchange], header: tuple[bytes, bytes]) -> None:
+def test_header_cannot_smuggle_in_another(begun: Callable[..., WireExchange], header: tuple[bytes, bytes]) -> None:
     async def check() -> None:
         with pytest.raises(RuntimeError, match="must not have"):
             await begun().send({"type": "http.response.start", "status": 200, "headers": [header]})
@@ -214,20 +226,90 @@ def test_header_cannot_smuggle_in_another(begun: Callable[..., Exchange], header
     run(check)
 
 
-def test_who_asked_is_called_when_the_client_leaves(begun: Callable[..., Exchange]) -> None:
+@pytest.mark.parametrize("status", [200, 204])
+def test_whole_response_says_how_long_it_is_and_what_was_added(
+    begun: Callable[..., WireExchange], transport: Transport, status: int
+) -> None:
+    async def check() -> None:
+        exchange = begun(keep_alive=False)
+        exchange.added.append((b"x-request-id", b"a"))
+        await exchange.respond(status, [(b"content-type", b"text/plain")], [b"bo", memoryview(b"dy")] if status == 200 else [])
+
+        (written,) = transport.writes
+        head, _, body = written.partition(b"\r\n\r\n")
+        assert head.split(b"\r\n")[1:] == [
+            *([b"content-length: 4"] if status == 200 else []),
+            b"content-type: text/plain",
+            b"x-request-id: a",
+            b"connection: close",
+        ]
+        assert body == (b"body" if status == 200 else b"")
+        assert (exchange.status, exchange.size) == (status, len(body))
+        assert transport.closed
+
+    run(check)
+
+
+def test_whole_response_to_head_has_no_body(begun: Callable[..., WireExchange], transport: Transport) -> None:
+    async def check() -> None:
+        await begun("HEAD").respond(200, [], [b"body"])
+
+        assert transport.writes == [b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"]
+
+    run(check)
+
+
+def test_body_that_is_here_is_given_at_once_and_once(begun: Callable[..., WireExchange]) -> None:
     async def check() -> None:
         exchange = begun()
-        calls: list[str] = []
-        call_when_left = exchange.scope["extensions"][CLIENT_LEFT]
-        call_when_left(lambda: calls.append("taken back"))
-        call_when_left(None)
-        call_when_left(lambda: calls.append("asked"))
-        exchange.left()
-        assert calls == ["asked"]
-        call_when_left(lambda: calls.append("asked afterwards"))
-        await asyncio.sleep(0)
+        exchange.body_came(b"bo")
+        assert exchange.whole_body() is None
+        exchange.body_came(b"dy")
+        exchange.body_ended()
 
-        assert calls == ["asked", "asked afterwards"]
+        assert exchange.whole_body() == b"body"
+        assert exchange.whole_body() is None
+
+    run(check)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before it is wanted", "while it is wanted"])
+def test_task_is_cancelled_if_the_client_leaves_while_that_is_wanted(begun: Callable[..., WireExchange], *, before: bool) -> None:
+    async def check() -> None:
+        exchange = begun()
+        seen: list[bool] = []
+
+        async def handler(_exchange: object) -> None:
+            if before:
+                exchange.left()
+            exchange.cancel_if_left(wanted=True)
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                seen.append(exchange.was_left())
+
+        exchange.task = asyncio.create_task(exchange.run(handler))
+        await asyncio.sleep(0)
+        if not before:
+            exchange.left()
+        await exchange.task
+
+        assert seen == [True]
         assert await exchange.receive() == {"type": "http.disconnect"}
+
+    run(check)
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["raises", "returns"])
+def test_who_gives_no_answer_gives_an_error(begun: Callable[..., WireExchange], transport: Transport, *, fails: bool) -> None:
+    async def check() -> None:
+        async def handler(_exchange: object) -> None:
+            if fails:
+                raise KeyError
+
+        await begun().run(handler)
+
+        assert transport.writes[0].startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+        assert transport.closed
 
     run(check)

@@ -4,27 +4,40 @@ import asyncio
 from typing import Any
 
 import pytest
-from litestar.types import HTTPScope, Message, Receive, Scope, Send
+from litestar.types import Message
 
 from service.errors import ModelFailed
+from service.http.asgi_exchange import AsgiExchange
+from service.http.exchange import Exchange
 from service.routes.mounts import Mounts
 
 
-async def unused() -> Any:
+async def unused(*_arguments: object) -> Any:
     raise AssertionError
 
 
-def called(path: str, kind: str = "http") -> tuple[str, str]:
+def at(path: str, sent: list[Message] | None = None) -> Exchange:
+    """Return a call at this path, whose answer is added to `sent`."""
+
+    async def send(message: Message) -> None:
+        if sent is not None:
+            sent.append(message)
+
+    scope: Any = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
+    return AsgiExchange(scope, unused, send)
+
+
+def called(path: str) -> tuple[str, str]:
     """Return who was called, and with which path."""
     found: list[tuple[str, str]] = []
 
-    async def application(scope: Scope, _receive: Receive, _send: Send) -> None:
-        found.append(("the application", scope.get("path", "")))
+    async def application(exchange: Exchange) -> None:
+        found.append(("the application", exchange.path))
 
-    async def mount(_scope: HTTPScope, _receive: Receive, _send: Send, path: str) -> None:
+    async def mount(_exchange: Exchange, path: str) -> None:
         found.append(("the mount", path))
 
-    asyncio.run(Mounts(application, {"/models": mount})({"type": kind, "path": path}, unused, unused))  # type: ignore[arg-type]
+    asyncio.run(Mounts(application, {"/models": mount})(at(path)))
     (only,) = found
     return only
 
@@ -47,23 +60,15 @@ def test_everything_else_is_left_to_the_application(path: str) -> None:
     assert called(path) == ("the application", path)
 
 
-def test_what_is_no_request_is_left_to_the_application() -> None:
-    assert called("/models", "lifespan") == ("the application", "/models")
-
-
 @pytest.mark.parametrize(
     ("error", "status"), [(ModelFailed("a", 1, "broken."), 500), (RuntimeError("a mistake"), 500), (KeyError("a"), 500)]
 )
 def test_every_error_becomes_an_answer(error: Exception, status: int) -> None:
     sent: list[Message] = []
 
-    async def mount(_scope: HTTPScope, _receive: Receive, _send: Send, _path: str) -> None:
+    async def mount(_exchange: Exchange, _path: str) -> None:
         raise error
 
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    scope: Any = {"type": "http", "method": "POST", "path": "/models/a", "raw_path": b"/models/a"}
-    asyncio.run(Mounts(unused, {"/models": mount})(scope, unused, send))  # type: ignore[arg-type]
+    asyncio.run(Mounts(unused, {"/models": mount})(at("/models/a", sent)))
 
     assert sent[0]["status"] == status  # type: ignore[typeddict-item]

@@ -4,6 +4,7 @@ import logging
 import resource
 from collections.abc import Iterable
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Final, Protocol
 
 from service.process import Process
@@ -12,6 +13,7 @@ logger = logging.getLogger("axon.http")
 MIN_RATE: Final = 16 * 1024  # bytes a second that a client must send or take to be no slow one
 _SPARE_DESCRIPTORS: Final = 128  # for models, logs and the channel to the parent
 _REFUSED_AT_ONCE: Final = 128  # connections above the limit that are still told why
+_CLOCK_INTERVAL: Final = 0.5  # seconds between two looks at the clock, which shows whole ones
 _EVICTED_SHARE: Final = 20  # one in so many idle connections goes when there is no room
 
 
@@ -56,6 +58,8 @@ class Connections:
         if self._most < limits.max_connections:
             logger.warning("at most %d connections instead of %d: raise `ulimit -n`", self._most, limits.max_connections)
         self._look_at = 0.0
+        self._date_at = 0.0
+        self.date_line = b""  # the header that says what time it is, as it stands in a response
 
     def __len__(self) -> int:
         """Return how many there are now."""
@@ -81,7 +85,10 @@ class Connections:
         self._all.discard(connection)
 
     def look_after(self, now: float) -> None:
-        """Look after all connections, if it is time for that."""
+        """Look after all connections, if it is time for that. To be called several times a second."""
+        if now >= self._date_at:
+            self._date_at = now + _CLOCK_INTERVAL
+            self.date_line = b"date: %b\r\n" % formatdate(usegmt=True).encode()
         if now < self._look_at:
             return
         self._look_at = now + self.limits.interval

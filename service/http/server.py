@@ -1,35 +1,36 @@
-"""The HTTP server around an application: uvicorn with its own end, and with connections that come from elsewhere."""
+"""The HTTP server of Axon: uvicorn's start and end around connections of our own, which may come from elsewhere."""
 
 import asyncio
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import uvicorn
 from litestar.types import ASGIApp
 
-from service.http_connections import Connections, Limits
-from service.http_protocol import HttpProtocol
+from service.http.connections import Connections, Limits
+from service.http.exchange import Handler
+from service.http.protocol import HttpProtocol
 from service.process import Process
 
 _TICK = 0.1  # seconds, as uvicorn has it while it serves
 
 
 class HttpServer(uvicorn.Server):
-    """Serves until its process is told to stop."""
+    """Serves until its process is told to stop: every request to a handler, the start and the end to an application."""
 
-    def __init__(self, app: ASGIApp, process: Process, limits: Limits, context: ssl.SSLContext | None) -> None:
+    def __init__(self, app: ASGIApp, handler: Handler, process: Process, limits: Limits, context: ssl.SSLContext | None) -> None:
         self._process = process
+        self._handler = handler
         self._connections = Connections(limits, process)
         self._listens = asyncio.Event()
         self._arriving: set[asyncio.Task[Any]] = set()
         super().__init__(
             uvicorn.Config(
                 app,
-                http=partial(HttpProtocol, self._connections),  # type: ignore[arg-type]  # called like the class
+                http=self._protocol,  # type: ignore[arg-type]  # called like the class
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -48,6 +49,7 @@ class HttpServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application and listen."""
+        self._connections.look_after(asyncio.get_running_loop().time())
         await super().startup(sockets)
         self._listens.set()
 
@@ -82,13 +84,14 @@ class HttpServer(uvicorn.Server):
     async def _serve_connection(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         await self._listens.wait()
-        protocol = partial(
-            HttpProtocol, self._connections, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
         try:
-            await loop.connect_accepted_socket(protocol, connection, ssl=self.config.ssl)
+            await loop.connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
         except OSError:  # the client has left already, or its TLS handshake failed
             connection.close()
+
+    def _protocol(self, **_facts: object) -> HttpProtocol:
+        """Make the protocol of a connection. uvicorn would tell it what it need not know."""
+        return HttpProtocol(self._handler, self._connections, self.server_state, asyncio.get_running_loop())
 
     async def _look_after_to_the_end(self) -> None:
         while True:
@@ -101,7 +104,16 @@ class HttpServer(uvicorn.Server):
 
 
 async def run(
-    app: ASGIApp, process: Process, limits: Limits, listeners: Sequence[socket.socket], *, context: ssl.SSLContext | None = None
+    app: ASGIApp,
+    handler: Handler,
+    process: Process,
+    limits: Limits,
+    listeners: Sequence[socket.socket],
+    *,
+    context: ssl.SSLContext | None = None,
 ) -> None:
-    """Serve an application on listening sockets, over TLS if there is a context, until the process is told to stop."""
-    await HttpServer(app, process, limits, context).serve(sockets=list(listeners))
+    """Serve on listening sockets, over TLS if there is a context, until the process is told to stop.
+
+    The handler answers the requests; the application is started before the first, and ended after the last.
+    """
+    await HttpServer(app, handler, process, limits, context).serve(sockets=list(listeners))

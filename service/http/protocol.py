@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol with the manners that a server on an open port needs."""
+"""HTTP/1.1 on one connection: llhttp's events become exchanges, with the manners that a server on an open port needs."""
 
 import asyncio
 import json
@@ -7,17 +7,16 @@ import socket
 from collections import deque
 from contextlib import suppress
 from enum import IntEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
 import httptools
-from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.http_connections import MIN_RATE, Connections
-from service.http_exchange import Exchange
+from service.http.connections import MIN_RATE, Connections
+from service.http.exchange import Handler
+from service.http.wire_exchange import WireExchange
 from service.request_context import made_request_id
 
 _REMEMBERED_URL: Final = 256  # bytes up to which the parts of an address are kept for the next request
@@ -26,6 +25,7 @@ _UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _PROBE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PROBED_AFTER: Final = (0.02, 0.2)  # seconds after which a half-closed connection is looked at; then with all others
 _ABOUT_TO_ASK: Final = 0.5  # seconds in which a client that has connected sends its first request
+_METHODS: Final = {method.encode(): method for method in ("GET", "POST", "HEAD")}
 _TCP_CLOSE: Final = 7  # a state of Linux, include/net/tcp_states.h
 
 
@@ -44,60 +44,114 @@ class Phase(IntEnum):
 _LIMITED: Final = {Phase.NEW: "header_timeout", Phase.REFUSED: "header_timeout", Phase.IDLE: "keep_alive_timeout"}
 
 
-class HttpProtocol(HttpToolsProtocol):
-    """Bounds the head of a request and the time that a client may take, ignores an offered upgrade, answers who has half-closed."""
+class Serving(Protocol):
+    """What uvicorn's server knows of what goes on, for its end: who is connected, and what is worked on."""
 
-    def __init__(self, group: Connections, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they are
+    connections: set[Any]
+    tasks: set[asyncio.Task[None]]
+
+
+class HttpProtocol(asyncio.Protocol):
+    """Bounds the head of a request and the time that a client may take, ignores an offered upgrade, answers who has half-closed.
+
+    Requests of a connection are answered one after another, also those that were sent ahead.
+    """
+
+    def __init__(self, handler: Handler, group: Connections, serving: Serving, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._handler = handler
         self._group = group
+        self._serving = serving
         self._limits = group.limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # a client may send more before it reads that we close
+        self.transport: asyncio.Transport
+        self.write_paused = False
+        self._read_paused = False
+        self._writable: asyncio.Future[None] | None = None
         self._phase = Phase.NEW
-        self._since = self.loop.time()
+        self._since = loop.time()
         self._head_size = 0
         self._received = 0  # bytes of the body since `_since`
         self._unsent = 0  # bytes that the client had not taken at `_unsent_since`
         self._unsent_since = 0.0
         self._half_closed = False
-        self._unanswered: deque[Exchange] = deque()
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._unanswered: deque[WireExchange] = deque()
+        self._latest: WireExchange | None = None
 
     @property
     def idle_since(self) -> float | None:
         """When the last answer was given, or the connection made; None while it does something."""
         return self._since if self._phase in {Phase.NEW, Phase.IDLE} else None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    @property
+    def date_line(self) -> bytes:
+        """The header that says what time it is."""
+        return self._group.date_line
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What the scopes of all requests have in common."""
+        secure = self.transport.get_extra_info("sslcontext") is not None
+        return {
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "server": self._address("sockname"),
+            "client": self._address("peername"),
+            "scheme": "https" if secure else "http",
+            "root_path": "",
+        }
+
+    @property
+    def port(self) -> int | None:
+        """The port that the connection was made to."""
+        server = self.facts["server"]
+        return None if server is None else server[1]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the others, if there is room."""
-        super().connection_made(transport)
+        self.transport = transport  # type: ignore[assignment]  # of a stream
+        self._serving.connections.add(self)
         if not self._group.admit(self):
             self._phase = Phase.REFUSED
 
     def data_received(self, data: bytes) -> None:
         """Parse what came. A head that grows beyond its bound ends the connection."""
-        if self._phase is Phase.REFUSED:
+        phase = self._phase
+        if phase is Phase.REFUSED:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "The server has as many connections as it takes. Try again.")
             return
-        in_body = self._phase is Phase.BODY
         self._received += len(data)
-        super().data_received(data if in_body else _without_upgrade(data))
-        self._head_size = self._head_size + len(data) if self._phase is Phase.HEAD else 0
+        try:
+            self._parser.feed_data(data if phase is Phase.BODY else _without_upgrade(data))
+        except httptools.HttpParserUpgrade:  # a CONNECT, or an upgrade that was not renamed: answered, and the rest ignored
+            pass
+        except httptools.HttpParserError:
+            self._refuse(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received. Send HTTP/1.1.")
+            return
+        if self._phase is not Phase.HEAD:
+            self._head_size = 0
+            return
+        self._head_size += len(data)
         if self._head_size > MAX_HEAD_SIZE and not self.transport.is_closing():
             self._refuse(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
                 f"The request line and headers are larger than {MAX_HEAD_SIZE} bytes. Send less of them.",
             )
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio has both, uvicorn never goes on
+    def eof_received(self) -> bool:
         """Go on for a client that has sent all and only ended its side. True keeps the other side open.
 
         One that has left altogether looks the same until something is sent to it: then its system says that nobody is there. An
         interim answer does no harm to the one who listens: RFC 9110 15.2 has clients skip those that they did not expect.
         """
-        if self._phase is not Phase.ANSWER or not self._unanswered or self.scheme == "https":
+        if self._phase is not Phase.ANSWER or not self._unanswered or self.facts["scheme"] == "https":
             return False
         self._half_closed = True
-        self.cycle.keep_alive = False
+        self._unanswered[-1].keep_alive = False
         first = self._unanswered[0]
-        if first.scope["http_version"] == "1.1" and not first.response_started:
+        if first.version == "1.1" and not first.started:
             self.transport.write(_PROBE)
         for delay in _PROBED_AFTER:
             self.loop.call_later(delay, self._end_if_nobody_is_there)
@@ -106,75 +160,113 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Note that a head begins."""
         self._phase, self._since = Phase.HEAD, self.loop.time()
-        super().on_message_begin()
+        self._url, self._headers = b"", []
+
+    def on_url(self, url: bytes) -> None:
+        """Take the address, or a part of it."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Hand the request to the application, or let it wait for those before it."""
+        """Have the request answered, or let it wait for those before it."""
         self._phase, self._received = Phase.BODY, 0
-        version = self.parser.get_http_version()
-        path, raw_path, query = _parts(self.url) if len(self.url) <= _REMEMBERED_URL else _parts.__wrapped__(self.url)
-        scope = self.scope
-        scope["method"], scope["http_version"] = self.parser.get_method().decode("ascii"), version
-        scope["path"], scope["raw_path"], scope["query_string"] = path, raw_path, query
-        exchange = Exchange(
-            self.loop,
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not self._group.stopping,
-            on_response=self.on_response_complete,
+        parser, url = self._parser, self._url
+        version = parser.get_http_version()
+        exchange = WireExchange(
+            self,
+            _METHODS.get(method := parser.get_method()) or method.decode("ascii"),
+            _parts(url) if len(url) <= _REMEMBERED_URL else _parts.__wrapped__(url),
+            self._headers,
+            version=version,
+            keep_alive=version != "1.0" and parser.should_keep_alive() and not self._group.stopping,
         )
-        self.cycle = exchange
-        if self._unanswered:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((exchange, self.app))
-        else:
-            self._start_asgi_task(exchange, self.app)
+        self._latest = exchange
         self._unanswered.append(exchange)
+        if len(self._unanswered) == 1:
+            self._begin(exchange)
+        else:
+            self.pause_reading()
 
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the body."""
-        if not self.cycle.response_complete:
-            self._unanswered[-1].body_came(body)
+        if self._latest is not None and not self._latest.complete:
+            self._latest.body_came(body)
 
     def on_message_complete(self) -> None:
         """Note that the body is over."""
         self._phase = Phase.ANSWER
-        if not self.cycle.response_complete:
-            self._unanswered[-1].body_ended()
+        if self._latest is None or self._latest.complete:
+            self._become_idle()
+        else:
+            self._latest.body_ended()
 
-    def on_response_complete(self) -> None:
+    def answered(self) -> None:
         """Note that the oldest request is answered, and go on with the next."""
-        self.server_state.total_requests += 1
         self._unanswered.popleft()
-        if self._phase is Phase.ANSWER and not self._unanswered:
-            self._phase, self._since = Phase.IDLE, self.loop.time()
+        if self._phase is Phase.ANSWER:
+            self._become_idle()
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+        self.resume_reading()
+        if self._unanswered:
+            self._begin(self._unanswered[0])
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def ended(self, exchange: WireExchange) -> None:
+        """Let go of the task of an exchange."""
+        if exchange.task is not None:
+            self._serving.tasks.discard(exchange.task)
+            exchange.task = None
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- why does not matter
         """Tell every request of the client that it has left, also those that were sent ahead."""
         self._group.gone(self)
-        self.pipeline.clear()
+        self._serving.connections.discard(self)
         for exchange in self._unanswered:
             exchange.left()
-        super().connection_lost(exc)
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """Be told that the client does not take what is sent."""
+        self.write_paused = True
+
+    def resume_writing(self) -> None:
+        """Be told that it does again."""
+        self.write_paused = False
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    async def drain(self) -> None:
+        """Wait until the client has taken most of what was sent."""
+        while self.write_paused:
+            self._writable = self.loop.create_future()
+            await self._writable
+
+    def pause_reading(self) -> None:
+        """Let the client wait."""
+        if not self._read_paused:
+            self._read_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Let it go on."""
+        if self._read_paused:
+            self._read_paused = False
+            self.transport.resume_reading()
 
     def shutdown(self) -> None:
         """Let a request be finished that has begun to come, or is about to; else close. uvicorn calls this when the server ends."""
         age = self.loop.time() - self._since
         if self._phase is Phase.NEW and age < _ABOUT_TO_ASK:
             self.loop.call_later(_ABOUT_TO_ASK - age, self.shutdown)
-        elif self._phase is not Phase.HEAD and not self.transport.is_closing():
-            super().shutdown()
+        elif self._phase is Phase.HEAD or self.transport.is_closing():
+            return
+        elif self._unanswered:
+            self._unanswered[-1].keep_alive = False
+        else:
+            self.transport.close()
 
     def end(self) -> None:
         """Close the connection after what is on its way to the client."""
@@ -197,24 +289,28 @@ class HttpProtocol(HttpToolsProtocol):
         elif self._half_closed:
             self._end_if_nobody_is_there()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        task = self.loop.create_task(cycle.run_asgi(app))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+    def _begin(self, exchange: WireExchange) -> None:
+        exchange.task = task = self.loop.create_task(exchange.run(self._handler))
+        self._serving.tasks.add(task)
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, in the form of all errors."""
-        self._refuse(HTTPStatus.BAD_REQUEST, f"{msg} Send HTTP/1.1.")
+    def _become_idle(self) -> None:
+        if not self._unanswered:
+            self._phase, self._since = Phase.IDLE, self.loop.time()
+
+    def _address(self, name: str) -> tuple[str, int] | None:
+        """Return the host and port of one side; None for a socket of the file system."""
+        address = self.transport.get_extra_info(name)
+        return (str(address[0]), int(address[1])) if isinstance(address, tuple) else None
 
     def _look_after_body(self, now: float) -> None:
         """Let a body take the time that it needs as long as it keeps coming."""
-        if self.flow.read_paused:  # it is the server that does not read
+        if self._read_paused:  # it is the server that does not read
             self._since, self._received = now, 0
         if now - self._since <= self._limits.body_timeout:
             return
         if self._received >= MIN_RATE * self._limits.body_timeout:
             self._since, self._received = now, 0
-        elif self.cycle.response_started or len(self._unanswered) > 1:
+        elif (self._latest is not None and self._latest.started) or len(self._unanswered) > 1:
             self.end()
         else:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"The body stopped coming for {self._limits.body_timeout:g} s.")

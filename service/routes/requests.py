@@ -1,0 +1,86 @@
+"""What every protocol over HTTP asks of a request: its body, and until when its answer is of use."""
+
+import re
+from math import inf
+from typing import Final, NamedTuple
+
+from service.errors import InvalidRequest, MalformedBody, PayloadTooLarge, UnsupportedEncoding, shown
+from service.http.exchange import Exchange
+from service.protocols.compression import CODINGS, decompress
+from service.request_context import request_context
+
+MILLISECONDS: Final = r"0\.[0-9]{0,8}[1-9][0-9]{0,8}|[1-9][0-9]{0,8}(\.[0-9]{1,9})?"
+_MILLISECONDS: Final = re.compile(MILLISECONDS)
+
+
+class Body(NamedTuple):
+    """A body as it came, and its coding if it is compressed."""
+
+    data: bytes
+    coding: str | None
+    limit: int
+
+    def plain(self) -> bytes:
+        """Return the body, decompressed. Raises PayloadTooLarge as soon as it is known to exceed the limit, or MalformedBody."""
+        return self.data if self.coding is None else decompress(self.data, self.coding, limit=self.limit)
+
+
+async def read_body(exchange: Exchange, *, limit: int) -> Body:
+    """Read the whole body as it is: what is compressed is decompressed where it is decoded, as it takes memory from then on.
+
+    Raises PayloadTooLarge as soon as it is known to exceed `limit` bytes; UnsupportedEncoding before it is read.
+    """
+    coding = exchange.header(b"content-encoding")
+    coding = None if coding is None else _coding(coding)
+    declared = exchange.header(b"content-length")
+    if declared is not None and declared.isdecimal() and int(declared[:20]) > limit:
+        raise PayloadTooLarge(limit)
+    data = exchange.whole_body()
+    if data is None:
+        data = await _read_raw(exchange, limit=limit)
+    elif len(data) > limit:
+        raise PayloadTooLarge(limit)
+    return Body(data, coding, limit)
+
+
+def _coding(content_encoding: str) -> str | None:
+    """Return the coding of a body; None for none."""
+    coding = content_encoding.strip().lower().removeprefix("x-")  # x-gzip is gzip: RFC 9110 8.4.1.3
+    if coding in ("identity", ""):
+        return None
+    if coding not in CODINGS:
+        raise UnsupportedEncoding(content_encoding)
+    return coding
+
+
+async def _read_raw(exchange: Exchange, *, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await exchange.receive()
+        if message["type"] != "http.request":
+            raise MalformedBody("The client closed the connection before the body was complete.")
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(chunk)
+        if size > limit:
+            raise PayloadTooLarge(limit)
+        if not more and not chunks:
+            return chunk
+        chunks.append(chunk)
+        if not more:
+            return b"".join(chunks)
+
+
+def deadline(exchange: Exchange, timeout: float | None = None) -> float | None:
+    """Return when the answer is of no use any more, in seconds of `perf_counter`, counted from when the call came; None for never.
+
+    The client says so in the header `X-Request-Timeout-Ms`, or in the body by `timeout` seconds: the shorter one holds. Raises
+    InvalidRequest for a header that is no number above 0.
+    """
+    text = exchange.header(b"x-request-timeout-ms")
+    if text is not None:
+        if _MILLISECONDS.fullmatch(text) is None:
+            raise InvalidRequest(f"X-Request-Timeout-Ms is '{shown(text)}'; expected a number of milliseconds above 0.")
+        timeout = min(float(text) * 1e-3, inf if timeout is None else timeout)
+    return None if timeout is None else request_context().started_at + timeout

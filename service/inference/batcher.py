@@ -8,7 +8,7 @@ but the runs happens on the event loop.
 import asyncio
 import math
 import threading
-from collections.abc import Hashable, Sequence
+from collections.abc import Coroutine, Hashable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final, Protocol
@@ -31,13 +31,10 @@ Array = np.ndarray[Any, Any]
 
 
 class RunObserver(Protocol):
-    """Is told of every run and of every wait."""
+    """Is told of every run."""
 
     def ran(self, run: RunReport, *, reason: str) -> None:
         """Report one finished run and why it started when it did: full, idle, delay, shutdown; retry after a failed one."""
-
-    def waited(self, seconds: float) -> None:
-        """Report how long an entry was in the queue before it ran."""
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -135,17 +132,9 @@ class Batcher:
             raise ShuttingDown
         self.refuse_if_full(rows=rows)
         level = self._batching.level(priority)
-        if deadline is None:
-            return await self._answer(inputs, rows, key, level)
-        allowed = deadline - perf_counter()
-        needed = self._expected_seconds(rows, level)
-        if needed > allowed:
-            raise DeadlineExceeded(self._name, timeout=max(0.0, allowed), needed=needed)
-        try:
-            async with asyncio.timeout(allowed):
-                return await self._answer(inputs, rows, key, level)
-        except TimeoutError as error:
-            raise DeadlineExceeded(self._name, timeout=allowed) from error
+        in_pieces = rows > self._max_batch_size and self._merge_requests
+        answer = (self._answer_in_pieces if in_pieces else self._answer_whole)(inputs, rows, key, level)
+        return await (answer if deadline is None else self._in_time(answer, deadline, self._expected_seconds(rows, level)))
 
     def refuse_if_full(self, *, rows: int) -> None:
         """Raise QueueFull if `rows` more rows cannot wait."""
@@ -177,9 +166,21 @@ class Batcher:
             return self._times.until_done(rows, ahead=ahead, max_batch_size=self._max_batch_size, sessions=len(self._workers))
         return self._times.at_least(rows) * (1 + self._queue.entries // len(self._workers))
 
-    async def _answer(self, inputs: Sequence[Array], rows: int, key: Hashable, level: int) -> tuple[list[Array], Timing]:
-        if rows > self._max_batch_size and self._merge_requests:
-            return await self._answer_in_pieces(inputs, rows, key, level)
+    async def _in_time(
+        self, answer: Coroutine[Any, Any, tuple[list[Array], Timing]], deadline: float, needed: float
+    ) -> tuple[list[Array], Timing]:
+        """Wait for an answer that needs so many seconds at the least."""
+        allowed = deadline - perf_counter()
+        if needed > allowed:
+            answer.close()
+            raise DeadlineExceeded(self._name, timeout=max(0.0, allowed), needed=needed)
+        try:
+            async with asyncio.timeout(allowed):
+                return await answer
+        except TimeoutError as error:
+            raise DeadlineExceeded(self._name, timeout=allowed) from error
+
+    async def _answer_whole(self, inputs: Sequence[Array], rows: int, key: Hashable, level: int) -> tuple[list[Array], Timing]:
         entry = self._enqueue(inputs, rows, key, level)
         try:
             outputs = await entry.future
@@ -295,7 +296,6 @@ class Batcher:
     def _resolve(self, job: _Job, executed: Executed) -> None:
         for entry, outcome in zip(job.entries, executed.outcomes, strict=True):
             entry.finish(outcome)
-            self._observer.waited(entry.queue_seconds)
         for index, run in enumerate(executed.runs):
             self._observer.ran(run, reason="retry" if index else job.reason)
 

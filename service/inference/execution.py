@@ -23,7 +23,8 @@ class RunReport(msgspec.Struct, frozen=True):
     """One call of the model: the rows of requests in it, the rows that only filled it up, and its seconds.
 
     Of the seconds, `input_seconds` went into putting the inputs together, `output_seconds` into taking the outputs apart. It began
-    at `started_at`. `traced` has the traces of the requests in it that are traced, and when each was put into the queue.
+    at `started_at`. `waits` are the seconds that those waited that had not been in a run before. `traced` has the traces of the
+    requests in it that are traced, and when each was put into the queue.
     """
 
     rows: int
@@ -34,6 +35,7 @@ class RunReport(msgspec.Struct, frozen=True):
     output_seconds: float = 0.0
     failed: bool = False
     started_at: float = 0.0
+    waits: Sequence[float] = ()
     traced: Sequence[tuple[Trace, float]] = ()
 
 
@@ -86,7 +88,8 @@ class Execution:
 
     def _run_together(self, entries: Sequence[Entry], runs: list[RunReport]) -> list[Outcome]:
         rows = [entry.rows for entry in entries]
-        padding = self._padding(sum(rows))
+        total = sum(rows)
+        padding = self._padding(total)
         outcomes: list[Outcome]
         failed = False
         started_at = merged_at = ran_at = perf_counter()
@@ -107,15 +110,18 @@ class Execution:
         ended_at = perf_counter()
         seconds = ended_at - started_at
         if not failed:
-            self._times.learn(sum(rows) + padding, seconds)
-            self._cpu_times.learn(sum(rows) + padding, thread_time() - cpu_started_at)
+            self._times.learn(total + padding, seconds)
+            self._cpu_times.learn(total + padding, thread_time() - cpu_started_at)
         times = (0.0, 0.0) if failed else (merged_at - started_at, ended_at - ran_at)
-        traced = [(entry.trace, entry.enqueued_at) for entry in entries if entry.trace is not None]
-        runs.append(RunReport(sum(rows), padding, seconds, len(rows), *times, failed, started_at, traced))
+        waits, traced = [], []
         for entry in entries:
             if not entry.compute_seconds:
-                entry.queue_seconds = started_at - entry.enqueued_at
+                entry.queue_seconds = wait = started_at - entry.enqueued_at
+                waits.append(wait)
             entry.compute_seconds += seconds
+            if entry.trace is not None:
+                traced.append((entry.trace, entry.enqueued_at))
+        runs.append(RunReport(total, padding, seconds, len(rows), *times, failed, started_at, waits, traced))
         return outcomes
 
     def _padding(self, rows: int) -> int:

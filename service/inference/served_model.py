@@ -171,7 +171,12 @@ class ServedModel:
         try:
             arrays = checked_inputs(self.name, self.signature, inputs, same_rows=self.rows_count, missing=missing)
             positions = checked_outputs(self.name, self.signature, requested_outputs)
-            outputs, timing = await self._outputs(arrays, deadline, priority)
+            rows = len(arrays[0]) if self.rows_count else 1
+            key = tuple([array.shape[1:] for array in arrays]) if self._free_axes else None
+            if self._cache is None:
+                outputs, timing = await self._batcher.submit(arrays, rows=rows, key=key, deadline=deadline, priority=priority)
+            else:
+                outputs, timing = await self._looked_up(self._cache, arrays, rows, key, deadline, priority)
             outcome, reason = "ok", ""
             return Answer([(self.signature.outputs[index], outputs[index]) for index in positions], timing)
         except AxonError as error:
@@ -192,24 +197,19 @@ class ServedModel:
         """Finish what was accepted and release the session."""
         await self._batcher.close()
 
-    async def _outputs(self, arrays: Sequence[Array], deadline: float | None, priority: int) -> tuple[list[Array], Timing]:
-        """Return the outputs from the cache, if there is one and they are in it, else from a run."""
-        if self._cache is not None:
-            looked_at = perf_counter()
-            key = key_of(arrays)
-            kept = self._cache.get(key)
-            self._observer.looked_up(found=kept is not None, seconds=perf_counter() - looked_at)
-            if kept is not None:
-                return kept, Timing(0.0, 0.0)
-        rows = len(arrays[0]) if self.rows_count else 1
-        outputs, timing = await self._batcher.submit(arrays, rows=rows, key=self._key(arrays), deadline=deadline, priority=priority)
-        if self._cache is not None:
-            self._cache.put(key, outputs)
+    async def _looked_up(
+        self, cache: ResponseCache, arrays: Sequence[Array], rows: int, key: Hashable, deadline: float | None, priority: int
+    ) -> tuple[list[Array], Timing]:
+        """Return the outputs from the cache if they are in it, else from a run."""
+        looked_at = perf_counter()
+        digest = key_of(arrays)
+        kept = cache.get(digest)
+        self._observer.looked_up(found=kept is not None, seconds=perf_counter() - looked_at)
+        if kept is not None:
+            return kept, Timing(0.0, 0.0)
+        outputs, timing = await self._batcher.submit(arrays, rows=rows, key=key, deadline=deadline, priority=priority)
+        cache.put(digest, outputs)
         return outputs, timing
-
-    def _key(self, arrays: Sequence[Array]) -> Hashable:
-        """Return what two requests must have in common to share a run: the sizes of all axes but the first."""
-        return tuple(array.shape[1:] for array in arrays) if self._free_axes else None
 
 
 class _Reading:

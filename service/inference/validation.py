@@ -20,6 +20,8 @@ def checked_inputs(
     Raises SignatureMismatch if one is missing, unknown, empty, or of another datatype or shape than the signature says, or if the
     inputs differ in their number of rows where `same_rows` demands it.
     """
+    if len(signature.inputs) == 1 == len(inputs) and not missing and signature.inputs[0].name in inputs:
+        return [_checked(model, signature.inputs[0], inputs[signature.inputs[0].name])]
     given = [(spec, inputs[spec.name]) for spec in signature.inputs if spec.name in inputs]
     if not len(given) == len(inputs) == len(signature.inputs):
         raise _misnamed(model, signature, inputs)
@@ -35,11 +37,11 @@ def checked_inputs(
     return ordered
 
 
-def checked_outputs(model: str, signature: Signature, names: Sequence[str]) -> list[int]:
+def checked_outputs(model: str, signature: Signature, names: Sequence[str]) -> Sequence[int]:
     """Return the positions of the requested outputs; no name means all. Raises SignatureMismatch for an unknown or repeated one."""
-    positions = {spec.name: index for index, spec in enumerate(signature.outputs)}
     if not names:
-        return list(positions.values())
+        return range(len(signature.outputs))
+    positions = {spec.name: index for index, spec in enumerate(signature.outputs)}
     for name in names:
         if name not in positions:
             raise SignatureMismatch(f"Model '{model}' has no output '{shown(name)}'. Its outputs: {_described(signature.outputs)}.")
@@ -60,7 +62,7 @@ def _misnamed(model: str, signature: Signature, inputs: Mapping[str, Array]) -> 
 
 
 def _checked(model: str, spec: TensorSpec, array: Array) -> Array:
-    if array.dtype != to_numpy(spec.datatype):
+    if array.dtype is not to_numpy(spec.datatype) and array.dtype != to_numpy(spec.datatype):
         raise SignatureMismatch(
             f"Input '{spec.name}' of model '{model}' has datatype {from_numpy(array.dtype)}; expected {spec.datatype}."
         )

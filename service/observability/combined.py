@@ -50,11 +50,6 @@ class CombinedModel:
         for observer in self._observers:
             observer.ran(run, reason=reason)
 
-    def waited(self, seconds: float) -> None:
-        """Report how long an entry waited."""
-        for observer in self._observers:
-            observer.waited(seconds)
-
     def looked_up(self, *, found: bool, seconds: float) -> None:
         """Report a look into the response cache."""
         for observer in self._observers:

@@ -28,7 +28,7 @@ from service.observability.families import ModelFamilies
 from service.observability.model_metrics import ModelMetrics
 from service.observability.processes import ProcessesCollector
 from service.observability.retirement import KEPT_SECONDS, Retirement, Version
-from service.observability.shared_values import Segment, keep_values_in
+from service.observability.shared_values import Segment, keep_values_here, keep_values_in
 from service.registry import State, VersionStatus
 
 _OPENMETRICS = "application/openmetrics-text"
@@ -73,6 +73,8 @@ class Metrics:
         exemplars: bool = False,
         clock: Callable[[], float] = monotonic,
     ) -> None:
+        if not segments:
+            keep_values_here()
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a gauge beside every counter and histogram, which nothing reads
         self.registry = CollectorRegistry()
         self._exposed = self.registry

@@ -49,17 +49,15 @@ class ModelMetrics:
         self._batch_size = _observe(families.batch_size.labels(*labels))
 
     def ran(self, run: RunReport, *, reason: str) -> None:
-        """Record one run."""
+        """Record one run, and how long what is in it waited."""
+        for seconds in run.waits:
+            self._queue_seconds(seconds)
         self._runs[reason](1)
         self._rows(run.rows)
         self._batch_size(run.rows)
         self._compute_seconds(run.seconds)
         if run.padding:
             self._padded_rows(run.padding)
-
-    def waited(self, seconds: float) -> None:
-        """Record how long an entry waited."""
-        self._queue_seconds(seconds)
 
     def looked_up(self, *, found: bool, seconds: float) -> None:  # noqa: ARG002 -- of use to other observers
         """Count a look into the response cache."""

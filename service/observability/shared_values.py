@@ -248,3 +248,38 @@ def keep_values_in(segment: Segment) -> None:
             return self._exemplar
 
     values.ValueClass = SharedValue
+
+
+class OwnValue:
+    """One value of a process that is alone, as prometheus_client wants it. It has no lock: all is reported on the event loop."""
+
+    _multiprocess = False
+
+    def __init__(self, *_facts: object, **_more: object) -> None:
+        self._value = 0.0
+        self._exemplar: Exemplar | None = None
+
+    def inc(self, amount: float) -> None:
+        """Add to it."""
+        self._value += amount
+
+    def set(self, value: float, timestamp: float | None = None) -> None:  # noqa: ARG002 -- for a mode that is not used
+        """Change it."""
+        self._value = value
+
+    def get(self) -> float:
+        """Return it."""
+        return self._value
+
+    def set_exemplar(self, exemplar: Exemplar) -> None:
+        """Keep an example of it."""
+        self._exemplar = exemplar
+
+    def get_exemplar(self) -> Exemplar | None:
+        """Return the example."""
+        return self._exemplar
+
+
+def keep_values_here() -> None:
+    """Let every metric that this process makes from now on keep its values in the process."""
+    values.ValueClass = OwnValue

@@ -4,7 +4,7 @@ Fields and their meaning: Triton's docs/protocol/extension_statistics.md. Times 
 shared a run count the whole run for each request, those of `batch_stats` count it once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import time
 from typing import Final
 
@@ -27,6 +27,11 @@ class Duration(msgspec.Struct):
         """Count something that took `seconds` for each of so many."""
         self.count += times
         self.ns += round(seconds * _NANOSECONDS) * times
+
+    def add_all(self, seconds: Sequence[float]) -> None:
+        """Count things that took different times."""
+        self.count += len(seconds)
+        self.ns += round(sum(seconds) * _NANOSECONDS)
 
 
 class InferenceStatistics(msgspec.Struct):
@@ -103,7 +108,8 @@ class VersionStatistics:
         self._sizes: dict[int, BatchStatistics] = {}
 
     def ran(self, run: RunReport, *, reason: str) -> None:  # noqa: ARG002 -- why it ran is not counted
-        """Count one run; one that failed is counted with its requests."""
+        """Count one run and the waits before it; one that failed is counted with its requests."""
+        self._stats.queue.add_all(run.waits)
         if run.failed:
             return
         self._counts.execution_count += 1
@@ -113,10 +119,6 @@ class VersionStatistics:
             stats.compute_input.add(run.input_seconds, times)
             stats.compute_infer.add(infer_seconds, times)
             stats.compute_output.add(run.output_seconds, times)
-
-    def waited(self, seconds: float) -> None:
-        """Count the wait of an entry."""
-        self._stats.queue.add(seconds)
 
     def looked_up(self, *, found: bool, seconds: float) -> None:
         """Count a look into the response cache."""

@@ -68,9 +68,6 @@ class TracedModel:
         trace.add("run", run.started_at + run.input_seconds, ended_at - run.output_seconds, parent_id=batch.span_id)
         return batch
 
-    def waited(self, seconds: float) -> None:
-        """Be told of what `ran` tells as well."""
-
     def looked_up(self, *, found: bool, seconds: float) -> None:  # noqa: ARG002 -- it takes no time worth a span
         """Note whether the answer came from the response cache."""
         if (trace := current_trace()) is not None:

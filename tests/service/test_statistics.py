@@ -59,13 +59,13 @@ def test_looks_into_the_cache_are_told_apart(statistics: Statistics) -> None:
     observer = statistics.model("m", 1)
     observer.looked_up(found=True, seconds=0.001)
     observer.looked_up(found=False, seconds=0.002)
-    observer.waited(0.25)
+    observer.ran(RunReport(rows=2, padding=0, seconds=0.1, waits=[0.25, 0.5]), reason="idle")
 
     stats = counted(statistics)["inference_stats"]
 
     assert stats["cache_hit"] == {"count": 1, "ns": 1_000_000}
     assert stats["cache_miss"] == {"count": 1, "ns": 2_000_000}
-    assert stats["queue"] == {"count": 1, "ns": 250_000_000}
+    assert stats["queue"] == {"count": 2, "ns": 750_000_000}
 
 
 def test_version_that_is_loaded_anew_counts_from_zero(statistics: Statistics) -> None:
@@ -91,7 +91,6 @@ def test_every_observer_is_told() -> None:
     observer = combined.model("m", 1)
     observer.serves(facts, lambda: Load(0, 0))
     observer.ran(RunReport(rows=1, padding=0, seconds=0.1), reason="idle")
-    observer.waited(0.1)
     observer.looked_up(found=True, seconds=0.1)
     observer.answered(outcome="ok", reason="", seconds=0.1)
     combined.load_ended("m", seconds=1.0, failed=False)

@@ -54,16 +54,11 @@ class Recorder:
     def __init__(self) -> None:
         self.reasons: list[str] = []
         self.runs: list[RunReport] = []
-        self.waits: list[float] = []
 
     def ran(self, run: RunReport, *, reason: str) -> None:
         """Keep a run and its reason."""
         self.runs.append(run)
         self.reasons.append(reason)
-
-    def waited(self, seconds: float) -> None:
-        """Keep a wait."""
-        self.waits.append(seconds)
 
 
 class Bench:

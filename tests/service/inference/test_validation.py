@@ -73,7 +73,7 @@ def test_long_names_are_cut_in_the_message() -> None:
     ],
 )
 def test_requested_outputs_are_found(names: list[str], positions: list[int]) -> None:
-    assert checked_outputs("m", SIGNATURE, names) == positions
+    assert list(checked_outputs("m", SIGNATURE, names)) == positions
 
 
 @pytest.mark.parametrize(

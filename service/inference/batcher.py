@@ -61,6 +61,7 @@ class Batcher:
     """Queue and workers of one model version.
 
     Each of `runs` takes one array per input and gives one per output; it is called on a thread of its own, one call at a time.
+    Requests are merged up to `merged_rows` rows, by default to the largest batch; one that has more is a run or several by itself.
     With `merge_requests` False every request is a run of its own, whatever its rows. `steady` says that the time of a run follows
     from its rows: then runs that are known to be brief happen on the event loop. Must be made on a running event loop.
     """
@@ -74,12 +75,14 @@ class Batcher:
         batching: Batching,
         observer: RunObserver,
         merge_requests: bool = True,
+        merged_rows: int | None = None,
         steady: bool = False,
     ) -> None:
         self._name: Final = name
         self._batching: Final = batching
         self._observer = observer
         self._max_batch_size: Final = batching.max_batch_size if merge_requests else 1
+        self._merged_rows: Final = (merged_rows or batching.max_batch_size) if merge_requests else 1
         self._merge_requests: Final = merge_requests
         self._steady: Final = steady
         self._loop = asyncio.get_running_loop()
@@ -163,7 +166,7 @@ class Batcher:
         """
         if self._merge_requests:
             ahead = self._queue.rows_before(level)
-            return self._times.until_done(rows, ahead=ahead, max_batch_size=self._max_batch_size, sessions=len(self._workers))
+            return self._times.until_done(rows, ahead=ahead, max_batch_size=self._merged_rows, sessions=len(self._workers))
         return self._times.at_least(rows) * (1 + self._queue.entries // len(self._workers))
 
     async def _in_time(
@@ -244,7 +247,7 @@ class Batcher:
         with self._changing_queue:
             while (due := self._next_due()) is not None:
                 head, reason = due
-                if entries := self._queue.take(head.key, max_rows=self._max_batch_size):
+                if entries := self._queue.take(head.key, max_rows=self._merged_rows):
                     return _Job(entries, reason)
         return None
 
@@ -268,9 +271,9 @@ class Batcher:
             return head, "shutdown"
         delay = self._batching.max_queue_delay
         if delay == 0 or not self._merge_requests:
-            full = self._merge_requests and self._queue.rows >= self._max_batch_size
+            full = self._merge_requests and self._queue.rows >= self._merged_rows
             return head, "full" if full else "idle"
-        if (full_head := self._queue.full_head(self._max_batch_size)) is not None:
+        if (full_head := self._queue.full_head(self._merged_rows)) is not None:
             return full_head, "full"
         remaining = head.enqueued_at + delay - perf_counter()
         if remaining <= 0:

@@ -17,7 +17,7 @@ from service.inference.served_model import LoadedModel
 from service.inference.session import ProviderOptions, Session
 from service.inference.thread_plan import Grant, ThreadPlan
 from service.inference.threads import available_cpus
-from service.inference.warmup import replay, rows_are_independent, warm_up
+from service.inference.warmup import measured_batch, replay, rows_are_independent, warm_up
 from service.repository.configuration import ModelConfiguration
 from service.repository.external_data import checked_external_files
 from service.repository.layout import GRAPH_NAME, ModelDirectory
@@ -62,8 +62,10 @@ class Loader:
         if manifest and (samples := Samples.read(directory)):
             replay(session, signature, samples, manifest)
         rows_count = signature.has_batch_axis and session.shares_batch_axis
+        batched = rows_count and _may_batch(session, signature, configuration)
+        merged_rows = measured_batch(session, signature, configuration) if batched else 1
         for each in sessions:
-            warm_up(each, signature, configuration)
+            warm_up(each, signature, configuration, full_batch=merged_rows)
         return LoadedModel(
             name=model.name,
             version=version,
@@ -73,7 +75,8 @@ class Loader:
             grant=granted,
             problems=problems,
             rows_count=rows_count,
-            batched=rows_count and _may_batch(session, signature, configuration),
+            batched=batched,
+            merged_rows=merged_rows,
             manifest=manifest,
             nbytes=source.nbytes,
         )

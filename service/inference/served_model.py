@@ -65,9 +65,9 @@ class ModelFacts(msgspec.Struct, frozen=True):
 class LoadedModel:
     """All that is known of a version once its session has proved itself, before it serves.
 
-    `rows_count` says that the first axis of every tensor is the same batch axis, `batched` that requests may share a run. There is
-    a session for each instance, or one that takes the runs of all. `problems` says which providers it does without, and why.
-    `nbytes` is the size of the graph and its weights on disk.
+    `rows_count` says that the first axis of every tensor is the same batch axis, `batched` that requests may share a run, up to
+    `merged_rows` rows. There is a session for each instance, or one that takes the runs of all. `problems` says which providers it
+    does without, and why. `nbytes` is the size of the graph and its weights on disk.
     """
 
     name: str
@@ -79,6 +79,7 @@ class LoadedModel:
     problems: tuple[str, ...]
     rows_count: bool
     batched: bool
+    merged_rows: int
     manifest: Manifest | None
     nbytes: int = 0
 
@@ -141,12 +142,14 @@ class ServedModel:
             batching=loaded.configuration.batching,
             observer=observer,
             merge_requests=loaded.batched,
+            merged_rows=loaded.merged_rows,
             steady=not self._free_axes and loaded.session.providers == (CPU,),
         )
         self.reading = _Reading(observer)
         observer.serves(loaded.facts, lambda: Load(self._batcher.pending_rows, self._batcher.busy_sessions))
         self.rows_count = loaded.rows_count
         self.batched = loaded.batched
+        self.merged_rows = loaded.merged_rows
         self.configuration = loaded.configuration
         self.providers = loaded.session.providers
         max_bytes = loaded.configuration.cache.max_bytes

@@ -6,6 +6,8 @@ import numpy as np
 
 from service.errors import ModelLoadError, PackageError
 from service.inference.batch import split
+from service.inference.preferred_batch import preferred_rows
+from service.inference.provider_defaults import CPU
 from service.inference.session import Session
 from service.repository.configuration import ModelConfiguration
 from service.repository.datatypes import to_numpy
@@ -21,13 +23,12 @@ _PROBE_SEED = 20
 _FREE_AXIS = 4  # an arbitrary size for an axis of any size that is not the batch axis
 
 
-def warm_up(session: Session, signature: Signature, configuration: ModelConfiguration) -> None:
+def warm_up(session: Session, signature: Signature, configuration: ModelConfiguration, *, full_batch: int) -> None:
     """Run on blank input, so that no request pays for a first run: at one row and at a full batch, or at every allowed size.
 
     A graph whose free axes cannot be guessed (or whose input must not be blank) is left cold; that it loads has been shown.
     """
-    batching = configuration.batching
-    sizes = configuration.warm_up.batch_sizes or batching.batch_sizes or (1, batching.max_batch_size)
+    sizes = configuration.warm_up.batch_sizes or configuration.batching.batch_sizes or (1, full_batch)
     if not configuration.warm_up.enabled:
         return
     for rows in dict.fromkeys(sizes if signature.has_batch_axis else (1,)):
@@ -35,6 +36,22 @@ def warm_up(session: Session, signature: Signature, configuration: ModelConfigur
             session.run([_blank(spec, rows) for spec in signature.inputs])
         except Exception:  # noqa: BLE001 -- onnxruntime's exceptions have no common base; see the docstring
             return
+
+
+def measured_batch(session: Session, signature: Signature, configuration: ModelConfiguration) -> int:
+    """Return up to how many rows requests should be merged, measured on blank input where that shows it, else a full batch.
+
+    A device gains from every row more, and free axes make runs incomparable.
+    """
+    batching = configuration.batching
+    if batching.preferred_batch_size or session.providers != (CPU,) or not configuration.warm_up.enabled:
+        return batching.preferred_batch_size or batching.max_batch_size
+    if any(-1 in spec.shape[1:] for spec in signature.inputs):
+        return batching.max_batch_size
+    try:
+        return preferred_rows(lambda rows: session.run([_blank(spec, rows) for spec in signature.inputs]), batching.max_batch_size)
+    except Exception:  # noqa: BLE001 -- as for a warm-up
+        return batching.max_batch_size
 
 
 def replay(session: Session, signature: Signature, samples: Samples, manifest: Manifest) -> None:

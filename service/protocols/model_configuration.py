@@ -4,7 +4,7 @@ Fields: triton-inference-server/common, protobuf/model_config.proto. Only what m
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -40,7 +40,7 @@ def model_configuration(model: ServedModel) -> dict[str, Any]:
         "model_transaction_policy": {"decoupled": False},
     }
     if model.batched:
-        found["dynamic_batching"] = _dynamic_batching(batching)
+        found["dynamic_batching"] = _dynamic_batching(batching, model.merged_rows)
     return found
 
 
@@ -101,8 +101,9 @@ def _version_policy(configuration: ModelConfiguration) -> dict[str, Any]:
     return {"all": {}} if isinstance(versions, All) else {"specific": {"versions": versions.numbers}}
 
 
-def _dynamic_batching(batching: Batching) -> dict[str, Any]:
+def _dynamic_batching(batching: Batching, merged_rows: int) -> dict[str, Any]:
     return {
+        "preferred_batch_size": [merged_rows],
         "max_queue_delay_microseconds": round(batching.max_queue_delay * _MICROSECONDS),
         "priority_levels": batching.priority_levels,
         "default_priority_level": batching.default_priority_level,
@@ -126,18 +127,21 @@ class _QueuePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _DynamicBatching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    preferred_batch_size: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = ()
     max_queue_delay_microseconds: int = 0
     priority_levels: int = 0
     default_priority_level: int = 0
     default_queue_policy: _QueuePolicy = _QueuePolicy()
 
     def as_batching(self) -> dict[str, Any]:
-        found = {
+        found: dict[str, float] = {
             "max_queue_delay": self.max_queue_delay_microseconds / _MICROSECONDS,
             "priority_levels": self.priority_levels,
             "default_priority_level": self.default_priority_level,
         }
         queue = self.default_queue_policy.max_queue_size
+        if self.preferred_batch_size:
+            found["preferred_batch_size"] = max(self.preferred_batch_size)
         return found | ({"max_queue_size": queue} if queue else {})
 
 

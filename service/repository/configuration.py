@@ -38,6 +38,7 @@ class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     enabled: bool | None = None
     max_batch_size: Rows = 0  # unset: filled in below
+    preferred_batch_size: Rows = 0
     max_queue_size: Rows = 4096
     max_queue_delay: Delay = 0.0
     batch_sizes: Annotated[tuple[Rows, ...], msgspec.Meta(max_length=64)] = ()
@@ -49,12 +50,16 @@ class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         if list(self.batch_sizes) != sorted(set(self.batch_sizes)):
             raise ValueError(f"batch_sizes = {list(self.batch_sizes)} must be ascending, each size once")
         largest = self.batch_sizes[-1] if self.batch_sizes else self.max_batch_size or _MAX_BATCH_SIZE
+        if self.preferred_batch_size > largest:
+            raise ValueError(f"preferred_batch_size = {self.preferred_batch_size} is more than the largest batch, {largest}")
         if self.max_batch_size not in (0, largest):
             raise ValueError(f"max_batch_size = {self.max_batch_size} is not the largest of batch_sizes, {largest}; leave it out")
         if self.default_priority_level > self.priority_levels:
             raise ValueError(
                 f"default_priority_level = {self.default_priority_level} is beyond priority_levels = {self.priority_levels}"
             )
+        if (self.max_batch_size or self.batch_sizes) and not self.preferred_batch_size:
+            msgspec.structs.force_setattr(self, "preferred_batch_size", largest)
         msgspec.structs.force_setattr(self, "max_batch_size", largest)
         msgspec.structs.force_setattr(self, "default_priority_level", self.default_priority_level or self.priority_levels)
 

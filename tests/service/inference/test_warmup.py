@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import ModelLoadError, PackageError
 from service.inference.session import Session
-from service.inference.warmup import replay, rows_are_independent, warm_up
+from service.inference.warmup import measured_batch, replay, rows_are_independent, warm_up
 from service.repository.configuration import Batching, ModelConfiguration
 from service.repository.manifest import Manifest, Parity
 from service.repository.runtime_configuration import WarmUp
@@ -59,13 +59,13 @@ def test_rows_that_depend_on_each_other_are_found(
 def test_any_graph_can_be_warmed_up(build: Callable[[Any], Any], graphs: Any, session_of: SessionOf) -> None:
     session = session_of(build(graphs))
 
-    warm_up(session, session.signature, ModelConfiguration(batching=Batching(max_batch_size=8)))
+    warm_up(session, session.signature, ModelConfiguration(), full_batch=8)
 
 
 @pytest.mark.parametrize(
     ("configuration", "sizes"),
     [
-        pytest.param(ModelConfiguration(batching=Batching(max_batch_size=8)), [1, 8], id="one row and a full batch"),
+        pytest.param(ModelConfiguration(), [1, 8], id="one row and a full batch"),
         pytest.param(ModelConfiguration(batching=Batching(batch_sizes=(2, 4, 8))), [2, 4, 8], id="every allowed size"),
         pytest.param(ModelConfiguration(warm_up=WarmUp(batch_sizes=(3, 5))), [3, 5], id="sizes of model.toml"),
         pytest.param(ModelConfiguration(warm_up=WarmUp(enabled=False)), [], id="switched off"),
@@ -79,9 +79,45 @@ def test_sizes_that_runs_will_have_are_warm(
     run = session.run
     session.run = lambda inputs: ran.append(len(inputs[0])) or run(inputs)
 
-    warm_up(session, session.signature, configuration)
+    warm_up(session, session.signature, configuration, full_batch=8)
 
     assert ran == sizes
+
+
+@pytest.mark.parametrize(
+    ("batching", "rows"),
+    [
+        pytest.param(Batching(preferred_batch_size=5), 5, id="preferred"),
+        pytest.param(Batching(max_batch_size=9), 9, id="largest"),
+        pytest.param(Batching(batch_sizes=(2, 7)), 7, id="only these"),
+    ],
+)
+def test_batch_that_model_toml_sets_is_not_measured(batching: Batching, rows: int, graphs: Any, session_of: SessionOf) -> None:
+    session = session_of(graphs.affine())
+    session.run = lambda _inputs: pytest.fail("was run")
+
+    assert measured_batch(session, session.signature, ModelConfiguration(batching=batching)) == rows
+
+
+def test_batch_that_is_not_set_is_measured(graphs: Any, session_of: SessionOf) -> None:
+    session = session_of(graphs.affine())
+
+    assert measured_batch(session, session.signature, ModelConfiguration()) in {1, 2, 4, 8, 16, 32, 64}
+
+
+@pytest.mark.parametrize(
+    ("build", "configuration"),
+    [
+        pytest.param(lambda graphs: graphs.affine(), ModelConfiguration(warm_up=WarmUp(enabled=False)), id="no warm-up is wanted"),
+        pytest.param(lambda graphs: graphs.one_row_less(), ModelConfiguration(), id="blank input is not good for it"),
+    ],
+)
+def test_batch_that_cannot_be_measured_is_a_full_one(
+    build: Callable[[Any], Any], configuration: ModelConfiguration, graphs: Any, session_of: SessionOf
+) -> None:
+    session = session_of(build(graphs))
+
+    assert measured_batch(session, session.signature, configuration) == 64
 
 
 def test_samples_that_agree_are_accepted(graphs: Any, session_of: SessionOf) -> None:

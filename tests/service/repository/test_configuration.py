@@ -12,7 +12,8 @@ def test_without_a_file_everything_has_its_default(tmp_path: Path) -> None:
     configuration = ModelConfiguration.read(tmp_path)
 
     assert configuration == ModelConfiguration()
-    assert configuration.batching == Batching(max_batch_size=64, max_queue_size=4096, max_queue_delay=0.0)
+    assert configuration.batching == Batching(max_queue_size=4096, max_queue_delay=0.0)
+    assert (configuration.batching.max_batch_size, configuration.batching.preferred_batch_size) == (64, 0)
 
 
 def test_file_changes_what_it_names(tmp_path: Path) -> None:
@@ -85,6 +86,7 @@ def test_mistake_is_named_with_its_place(toml: str, message: str, tmp_path: Path
 
 def test_largest_allowed_size_is_the_batch_size() -> None:
     assert Batching(batch_sizes=(1, 8, 32)).max_batch_size == 32
+    assert Batching(batch_sizes=(1, 8, 32)).preferred_batch_size == 32
 
 
 def test_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:

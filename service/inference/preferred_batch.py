@@ -1,0 +1,47 @@
+"""How many rows a run should have: as few as give nearly the best throughput, measured on the machine that serves.
+
+More rows in a run than that gain nothing and make everyone in it wait for all: on a CPU the time of a row stops falling as soon as
+the fixed costs of a run are spread thin, and rises again when a batch outgrows the caches.
+"""
+
+from collections.abc import Callable
+from itertools import takewhile
+from time import perf_counter
+from typing import Final
+
+_NEARLY: Final = 1.04  # times the best seconds of a row: what a measurement on a busy machine can still tell apart
+_LONGEST: Final = 0.1  # seconds of a run from which on no larger one is tried
+_BUDGET: Final = 0.3  # seconds that the measurement may take
+_ROUNDS: Final = 5
+_BESIDE: Final = 30e-6  # seconds that a run costs beside the graph: to put it together, take it apart and count it
+
+
+def preferred_rows(run: Callable[[int], object], largest: int, *, clock: Callable[[], float] = perf_counter) -> int:
+    """Return the least of the powers of two up to `largest`, and of `largest`, whose seconds for a row are nearly the least.
+
+    `run` runs so many rows; it is called several times for each, in turns, so that a busy moment of the machine hits all alike.
+    """
+    began_at = clock()
+    best: dict[int, float] = {}
+    for rows in _sizes(largest):
+        run(rows)  # the first run of a size is not like the others
+        best[rows] = _seconds(run, rows, clock)
+        if best[rows] > _LONGEST:
+            break
+    for _ in range(_ROUNDS - 1):
+        for rows in takewhile(lambda _: clock() - began_at < _BUDGET, best):
+            best[rows] = min(best[rows], _seconds(run, rows, clock))
+    of_a_row = {rows: (seconds + _BESIDE) / rows for rows, seconds in best.items()}
+    return next(rows for rows, seconds in of_a_row.items() if seconds <= _NEARLY * min(of_a_row.values()))
+
+
+def _sizes(largest: int) -> list[int]:
+    """Return the sizes to try, ascending."""
+    powers = [1 << exponent for exponent in range(largest.bit_length()) if 1 << exponent < largest]
+    return [*powers, largest]
+
+
+def _seconds(run: Callable[[int], object], rows: int, clock: Callable[[], float]) -> float:
+    started_at = clock()
+    run(rows)
+    return clock() - started_at

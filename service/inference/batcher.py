@@ -228,7 +228,7 @@ class Batcher:
             if not self._is_brief(job.entries):
                 self._idle.pop().submit(job)
                 continue
-            self._resolve(job, self._idle[-1].execute(job))
+            self._resolve(job, self._idle[-1].execute(job, False))
             if perf_counter() - began_at > _TURN_SECONDS:
                 self._schedule_dispatch()
                 return
@@ -303,5 +303,5 @@ class Batcher:
             self._observer.ran(run, reason="retry" if index else job.reason)
 
 
-def _run_job(execution: Execution, job: _Job) -> Executed:
-    return execution(job.entries)
+def _run_job(execution: Execution, job: _Job, beside: bool) -> Executed:  # noqa: FBT001
+    return execution(job.entries, beside=beside)

@@ -49,7 +49,8 @@ class Executed(msgspec.Struct, frozen=True):
 class Execution:
     """Gives every entry of a batch an outcome, and learns how long runs take.
 
-    `times` learns the seconds of runs, `cpu_times` those in which they kept their thread busy: less where others hold the lock.
+    `times` learns the seconds of runs, `cpu_times` those in which they kept their thread busy: less where others hold the lock, and
+    the same on the thread that holds it, which is not asked, as the answer takes longer than a small run.
     `run` takes one array per input and gives one per output. With `merged` False there is one entry in a batch, and its outputs are
     given as they are. If there are `batch_sizes`, ascending, every run has one of these numbers of rows.
     """
@@ -73,27 +74,27 @@ class Execution:
         self._merged: Final = merged
         self._batch_sizes: Final = batch_sizes if merged else ()
 
-    def __call__(self, entries: Sequence[Entry]) -> Executed:
-        """Run the entries together. Never raises."""
+    def __call__(self, entries: Sequence[Entry], *, beside: bool) -> Executed:
+        """Run the entries together, on a thread beside the event loop or on its own. Never raises."""
         runs: list[RunReport] = []
-        return Executed(self._attempt(entries, runs), runs)
+        return Executed(self._attempt(entries, runs, beside), runs)
 
-    def _attempt(self, entries: Sequence[Entry], runs: list[RunReport]) -> list[Outcome]:
+    def _attempt(self, entries: Sequence[Entry], runs: list[RunReport], beside: bool) -> list[Outcome]:  # noqa: FBT001
         """Run the entries together; if that fails, each half by itself, so that in the end only the guilty get the error."""
-        outcomes = self._run_together(entries, runs)
+        outcomes = self._run_together(entries, runs, beside)
         if len(entries) > 1 and isinstance(outcomes[0], Exception):
             half = len(entries) // 2
-            return [*self._attempt(entries[:half], runs), *self._attempt(entries[half:], runs)]
+            return [*self._attempt(entries[:half], runs, beside), *self._attempt(entries[half:], runs, beside)]
         return outcomes
 
-    def _run_together(self, entries: Sequence[Entry], runs: list[RunReport]) -> list[Outcome]:
+    def _run_together(self, entries: Sequence[Entry], runs: list[RunReport], beside: bool) -> list[Outcome]:  # noqa: FBT001
         rows = [entry.rows for entry in entries]
         total = sum(rows)
         padding = self._padding(total)
         outcomes: list[Outcome]
         failed = False
         started_at = merged_at = ran_at = perf_counter()
-        cpu_started_at = thread_time()
+        cpu_started_at = thread_time() if beside else 0.0
         try:
             inputs = merge([entry.inputs for entry in entries])
             if padding:
@@ -111,7 +112,7 @@ class Execution:
         seconds = ended_at - started_at
         if not failed:
             self._times.learn(total + padding, seconds)
-            self._cpu_times.learn(total + padding, thread_time() - cpu_started_at)
+            self._cpu_times.learn(total + padding, thread_time() - cpu_started_at if beside else seconds)
         times = (0.0, 0.0) if failed else (merged_at - started_at, ended_at - ran_at)
         waits, traced = [], []
         for entry in entries:

@@ -15,12 +15,13 @@ class Worker(Generic[Job, Outcome]):
 
     When it has done a job it asks `following` for the next one: a loop that is busy with other things does not keep it waiting.
     Without one it is idle until it is given one. `execute` must not raise: it gives an outcome for every job, so that nobody waits
-    for ever. While the worker has no job, it may be called on any other thread, which then is the worker.
+    for ever; it is told whether it runs beside the event loop. While the worker has no job, `execute` may be called on any other
+    thread, which then is the worker.
     """
 
     def __init__(
         self,
-        execute: Callable[[Job], Outcome],
+        execute: Callable[[Job, bool], Outcome],
         done: Callable[["Worker[Job, Outcome]", Job, Outcome, bool], None],
         following: Callable[[Job], Job | None],
         *,
@@ -46,7 +47,7 @@ class Worker(Generic[Job, Outcome]):
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
             while job is not None:
-                outcome = self.execute(job)
+                outcome = self.execute(job, True)
                 following = self._following(job)
                 self._loop.call_soon_threadsafe(self._done, self, job, outcome, following is None)
                 job = following

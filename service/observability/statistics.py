@@ -23,10 +23,10 @@ class Duration(msgspec.Struct):
     count: int = 0
     ns: int = 0
 
-    def add(self, seconds: float, times: int = 1) -> None:
-        """Count something that took `seconds` for each of so many."""
-        self.count += times
-        self.ns += round(seconds * _NANOSECONDS) * times
+    def add(self, seconds: float) -> None:
+        """Count something that took `seconds`."""
+        self.count += 1
+        self.ns += round(seconds * _NANOSECONDS)
 
     def add_all(self, seconds: Sequence[float]) -> None:
         """Count things that took different times."""
@@ -114,11 +114,10 @@ class VersionStatistics:
             return
         self._counts.execution_count += 1
         self._counts.inference_count += run.rows
-        infer_seconds = run.seconds - run.input_seconds - run.output_seconds
-        for stats, times in ((self._stats, run.requests), (self._of_size(run.rows + run.padding), 1)):
-            stats.compute_input.add(run.input_seconds, times)
-            stats.compute_infer.add(infer_seconds, times)
-            stats.compute_output.add(run.output_seconds, times)
+        input_ns, output_ns = round(run.input_seconds * _NANOSECONDS), round(run.output_seconds * _NANOSECONDS)
+        infer_ns = round(run.seconds * _NANOSECONDS) - input_ns - output_ns
+        _count(self._stats, run.requests, input_ns, infer_ns, output_ns)
+        _count(self._of_size(run.rows + run.padding), 1, input_ns, infer_ns, output_ns)
 
     def looked_up(self, *, found: bool, seconds: float) -> None:
         """Count a look into the response cache."""
@@ -139,3 +138,14 @@ class VersionStatistics:
             stats = self._sizes[rows] = BatchStatistics(rows)
             self._counts.batch_stats.append(stats)
         return stats
+
+
+def _count(stats: InferenceStatistics | BatchStatistics, times: int, input_ns: int, infer_ns: int, output_ns: int) -> None:
+    """Count the parts of a run so many times. Written out, as it is done for every run."""
+    given, computed, taken = stats.compute_input, stats.compute_infer, stats.compute_output
+    given.count += times
+    given.ns += input_ns * times
+    computed.count += times
+    computed.ns += infer_ns * times
+    taken.count += times
+    taken.ns += output_ns * times

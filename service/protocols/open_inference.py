@@ -5,6 +5,7 @@ docs/protocol/extension_binary_data.md for tensors in binary form.
 """
 
 from collections.abc import Sized
+from itertools import repeat
 from math import prod
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import simdjson
 
 from service.errors import MalformedBody, shown
 from service.inference.served_model import Answer
-from service.protocols import binary_tensors
+from service.protocols import binary_tensors, small_requests
 from service.protocols.classification import classes
 from service.protocols.json_tensors import WrittenTensor, from_bfloat16, members, parse, refuse_irregular, to_array
 from service.protocols.parameters import (
@@ -37,6 +38,8 @@ _DATATYPES: Final[dict[str, Datatype]] = {datatype: datatype for datatype in DAT
 _MAX_RANK: Final = 32
 _MAX_SIZE: Final = 2**63 - 1
 _MOST_TENSORS: Final = 4096
+_SMALL: Final = 2048  # bytes of JSON; of more, the values cost more than what is around them
+_AS_THE_REQUEST: Final = OutputOptions()
 _RAW: Final = RequestOptions(binary_outputs=True)
 
 
@@ -75,17 +78,36 @@ def decode(body: bytes | memoryview, *, json_size: int | None = None) -> InferRe
 
     Raises MalformedBody with what is wrong and where; unknown keys are ignored. Binary tensors are views of the body.
     """
-    view = memoryview(body)
-    if json_size is not None and not 0 < json_size <= len(view):
-        raise MalformedBody(
-            f"The JSON before the binary tensors should have a size in the range (0, {len(view)}], got {json_size}."
-        )
-    text = body if json_size is None and isinstance(body, bytes) else bytes(view[:json_size])
+    if json_size is None:
+        text, rest = body if isinstance(body, bytes) else bytes(body), None
+    else:
+        view = memoryview(body)
+        if not 0 < json_size <= len(view):
+            raise MalformedBody(
+                f"The JSON before the binary tensors should have a size in the range (0, {len(view)}], got {json_size}."
+            )
+        text, rest = bytes(view[:json_size]), view[json_size:]
+    small = small_requests.read(text, rest) if len(text) <= _SMALL else None
+    return _decode(text, rest) if small is None else _request(small)
+
+
+def _request(small: small_requests.SmallRequest) -> InferRequest:
+    return InferRequest(
+        inputs=small.inputs,
+        outputs=tuple(RequestedOutput(name, options) for name, options in small.outputs) if small.outputs else (),
+        id=small.id,
+        parameters=small.parameters,
+        options=request_options(small.parameters),
+    )
+
+
+def _decode(text: bytes, rest: memoryview | None) -> InferRequest:
+    """Decode any request; what is wrong with one is said here alone."""
     document = parse(text)
     identifier, tensors, wishes, asked = members(document, "id", "inputs", "outputs", "parameters")
     if identifier is not None and not isinstance(identifier, str):
         raise MalformedBody("'id' must be a string.")
-    blobs = _Blobs(None if json_size is None else view[json_size:])
+    blobs = _Blobs(rest)
     inputs, missing, written = _inputs(tensors, blobs)
     blobs.refuse_rest()
     other_lists = 1 + len(inputs) + isinstance(wishes, simdjson.Array)
@@ -132,22 +154,21 @@ def encode(answer: Answer, *, model: str, version: int, request: InferRequest) -
     In JSON, numbers are written from the arrays; NaN and infinities, which JSON has not, as null. Binary outputs are views of the
     arrays. Raises InvalidRequest if classes were asked of an output that has none.
     """
-    wanted = [output.options for output in request.outputs] or [OutputOptions()] * len(answer.outputs)
+    wanted = [output.options for output in request.outputs] or repeat(_AS_THE_REQUEST, len(answer.outputs))
+    all_binary = request.options.binary_outputs
     blobs: list[bytes | memoryview] = []
-    outputs = []
+    outputs: list[dict[str, Any]] = []
     for (spec, array), options in zip(answer.outputs, wanted, strict=True):
         values, datatype = (classes(array, spec, options.classes), "BYTES") if options.classes else (array, spec.datatype)
-        tensor: dict[str, Any] = {"name": spec.name, "datatype": datatype, "shape": values.shape}
-        if request.options.binary_outputs if options.binary is None else options.binary:
+        if all_binary if options.binary is None else options.binary:
             blob = binary_tensors.to_bytes(values)
             blobs.append(blob)
-            tensor["parameters"] = {"binary_data_size": len(blob)}
+            last: dict[str, Any] = {"parameters": {"binary_data_size": len(blob)}}
         else:
-            tensor["data"] = _data(values)
-        outputs.append(tensor)
-    body: dict[str, Any] = {} if request.id is None else {"id": request.id}
-    body |= {"model_name": model, "model_version": str(version), "outputs": outputs}
-    head = orjson.dumps(body, option=_WRITE)
+            last = {"data": _data(values)}
+        outputs.append({"name": spec.name, "datatype": datatype, "shape": values.shape, **last})
+    body = {"model_name": model, "model_version": str(version), "outputs": outputs}
+    head = orjson.dumps(body if request.id is None else {"id": request.id, **body}, option=_WRITE)
     return EncodedAnswer([head, *blobs], len(head) if blobs else None)
 
 
@@ -274,9 +295,10 @@ def _parameters(value: object, where: str) -> Parameters:
 
 def _data(array: Array) -> Array | list[Any]:
     """Leave contiguous numbers to orjson, which writes arrays itself; strings become a list."""
-    if array.dtype.kind == "V":
-        array = from_bfloat16(array)
-    return array.ravel().tolist() if array.dtype == object else np.ascontiguousarray(array).reshape(-1)
+    kind = array.dtype.kind
+    if kind == "O":
+        return array.ravel().tolist()
+    return np.ascontiguousarray(from_bfloat16(array) if kind == "V" else array).reshape(-1)
 
 
 def _quoted(value: object) -> str:

@@ -58,7 +58,7 @@ def _numbers(data: memoryview, datatype: Datatype, shape: tuple[int, ...], where
     array: Array = np.frombuffer(data, dtype=dtype)
     flags = array.flags
     if not flags.aligned or not dtype.isnative:
-        array = array.astype(to_numpy(datatype))
+        array = array.copy() if dtype.isnative else array.astype(to_numpy(datatype))
         flags = array.flags
     if flags.writeable:
         flags.writeable = False

@@ -1,14 +1,14 @@
 """Small requests of the Open Inference Protocol that are as they should be, read in one go.
 
 A request of a few values costs what is done around them, not for them: simdjson is asked for each key and each list. Here msgspec
-reads the whole of it into types. Anything else, whether a mistake or only rare, is left to `open_inference`, whose word is the
+reads the whole of it into types. Anything else, whether a mistake or only rare, is left to `json_requests`, whose word is the
 last: what is read here is read there to the same end.
 """
 
 from functools import reduce
 from math import prod
 from operator import or_
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -16,7 +16,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from service.errors import MalformedBody
 from service.protocols import binary_tensors
-from service.protocols.parameters import OutputOptions, Parameters
+from service.protocols.infer_request import InferRequest, RequestedOutput
+from service.protocols.parameters import PLAIN_REQUEST, OutputOptions, Parameters, request_options
 from service.repository.datatypes import DATATYPES, Datatype, to_numpy
 
 Array = np.ndarray[Any, Any]
@@ -25,6 +26,7 @@ Array = np.ndarray[Any, Any]
 _MOST: Final[dict[str, float]] = {"FP16": 65504.0, "FP32": 2.0**63, "FP64": 2.0**63}
 _Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Name = Annotated[str, Meta(min_length=1)]
+_NO_PARAMETERS: Final[Parameters] = {}
 _OPTIONS: Final[dict[object, OutputOptions]] = {
     UNSET: OutputOptions(),
     True: OutputOptions(binary=True),
@@ -60,16 +62,7 @@ class _Request(msgspec.Struct, gc=False):
     parameters: dict[str, str | bool | Annotated[int, Meta(ge=0, le=2**63 - 1)]] | UnsetType | None = UNSET
 
 
-class SmallRequest(NamedTuple):
-    """What a request holds: tensors by input name, the names and forms of the outputs to give, and the rest of it."""
-
-    inputs: dict[str, Array]
-    outputs: list[tuple[str, OutputOptions]]
-    id: str | None
-    parameters: Parameters
-
-
-def read(text: bytes, blobs: memoryview | None) -> SmallRequest | None:
+def read(text: bytes, rest: memoryview | None) -> InferRequest | None:
     """Read the JSON of a request, with the binary tensors behind it. None if there is anything in it that is not usual.
 
     Of two keys of one name msgspec takes the last and simdjson the first, so the colons are counted: one for each key.
@@ -79,29 +72,29 @@ def read(text: bytes, blobs: memoryview | None) -> SmallRequest | None:
         inputs: dict[str, Array] = {}
         keys, position = 1, 0
         for tensor in request.inputs:
-            array, own_keys, size = _array(tensor, blobs, position)
-            inputs[tensor.name] = array
+            inputs[tensor.name], own_keys, size = _array(tensor, rest, position)
             keys += own_keys
             position += size
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, TypeError, OverflowError, MalformedBody):
+        parameters, options = _NO_PARAMETERS, PLAIN_REQUEST
+        if request.parameters is not UNSET:
+            parameters = request.parameters or {}
+            options = request_options(parameters)
+            keys += 1 + len(parameters)
+    except (msgspec.DecodeError, ValueError, TypeError, OverflowError, MalformedBody):  # no UTF-8 is a ValueError
         return None
-    if not 0 < len(inputs) == len(request.inputs) or (blobs is not None and position != len(blobs)):
-        return None
-    identifier = request.id
-    if identifier is UNSET:
-        identifier = None
-    else:
+    outputs: tuple[RequestedOutput, ...] = ()
+    if request.outputs is not UNSET:
+        outputs, own_keys = _outputs(request.outputs or [])
+        keys += 1 + own_keys
+    if request.id is not UNSET:
         keys += 1
-    outputs, output_keys = _outputs(request.outputs)
-    keys += output_keys
-    parameters: Parameters = {}
-    if request.parameters is not UNSET:
-        parameters = request.parameters or {}
-        keys += 1 + len(parameters)
-    return SmallRequest(inputs, outputs, identifier, parameters) if text.count(b":") == keys else None
+    found = len(inputs)
+    if not found or found != len(request.inputs) or (rest and position != len(rest)) or text.count(b":") != keys:
+        return None
+    return InferRequest(inputs, frozenset(), outputs, None if request.id is UNSET else request.id, parameters, options)
 
 
-def _array(tensor: Any, blobs: memoryview | None, position: int) -> tuple[Array, int, int]:  # noqa: ANN401 -- a type of `_TYPES`
+def _array(tensor: Any, rest: memoryview | None, position: int) -> tuple[Array, int, int]:  # noqa: ANN401 -- a type of `_TYPES`
     """Return the array of an input, how many keys it has, and how many bytes of the binary tensors are its own."""
     size: int | UnsetType = UNSET
     keys = 3
@@ -112,9 +105,9 @@ def _array(tensor: Any, blobs: memoryview | None, position: int) -> tuple[Array,
             keys = 5
     if size is UNSET:
         return _from_values(tensor), keys + 1, 0
-    if blobs is None or tensor.data is not UNSET:
+    if rest is None or tensor.data is not UNSET:
         raise ValueError
-    data = blobs[position : position + size]
+    data = rest[position : position + size]
     return binary_tensors.to_array(data, datatype=tensor.kind, shape=tensor.shape, where=tensor.name), keys, size
 
 
@@ -130,23 +123,20 @@ def _from_values(tensor: Any) -> Array:  # noqa: ANN401
     return array.reshape(tensor.shape)
 
 
-def _outputs(wanted: list[_Output] | UnsetType | None) -> tuple[list[tuple[str, OutputOptions]], int]:
+def _outputs(wanted: list[_Output]) -> tuple[tuple[RequestedOutput, ...], int]:
     """Return the outputs to give, and how many keys ask for them."""
-    if wanted is UNSET:
-        return [], 0
-    keys = 1
+    keys = len(wanted)
     outputs = []
-    for output in wanted or ():
+    for output in wanted:
         given = output.parameters
-        keys += 1
         binary: bool | UnsetType = UNSET
         if given is not UNSET:
             keys += 1
             if given is not None and given.binary_data is not UNSET:
                 binary = given.binary_data
                 keys += 1
-        outputs.append((output.name, _OPTIONS[binary]))
-    return outputs, keys
+        outputs.append(RequestedOutput(output.name, _OPTIONS[binary]))
+    return tuple(outputs), keys
 
 
 def _values(datatype: Datatype) -> Any:  # noqa: ANN401 -- a type

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.errors import MalformedBody
-from service.protocols import open_inference
-from service.protocols.open_inference import InferRequest, decode
+from service.protocols import json_requests
+from service.protocols.open_inference import InferRequest, RequestedOutput, decode
 from service.protocols.parameters import OutputOptions
 from service.protocols.small_requests import read
 from service.repository.datatypes import DATATYPES, to_numpy
@@ -150,7 +150,7 @@ def test_small_request_is_read_as_any_other(body: tuple[bytes, int], has_size: b
 
     found = outcome(lambda: decode(text, json_size=size))
 
-    assert found == outcome(lambda: open_inference._decode(bytes(whole[:size]), None if size is None else whole[size:]))
+    assert found == outcome(lambda: json_requests.read(bytes(whole[:size]), None if size is None else whole[size:]))
 
 
 @pytest.mark.parametrize("datatype", [datatype for datatype in DATATYPES if datatype != "BF16"])
@@ -182,10 +182,10 @@ def test_usual_members_are_read_in_one_go() -> None:
 
     assert small is not None
     assert {name: array.tolist() for name, array in small.inputs.items()} == {"x": [[1.5, 2]], "b": [1, 2]}
-    assert small.outputs == [("y", OutputOptions()), ("z", OutputOptions(binary=True))]
+    assert small.outputs == (RequestedOutput("y", OutputOptions()), RequestedOutput("z", OutputOptions(binary=True)))
     assert (small.id, small.parameters) == ("42", {"timeout": 5, "a": "b", "c": False})
     assert least is not None
-    assert (least.id, least.parameters, least.outputs) == (None, {}, [])
+    assert (least.id, least.parameters, least.outputs) == (None, {}, ())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Rules: Triton's binary tensor data extension, docs/protocol/extension_binary_dat
 in its raw contents.
 """
 
+import sys
 from collections.abc import Iterator
 from math import prod
 from typing import Any, Final
@@ -11,10 +12,13 @@ from typing import Any, Final
 import numpy as np
 
 from service.errors import MalformedBody
-from service.repository.datatypes import Datatype, to_numpy
+from service.repository.datatypes import DATATYPES, Datatype, to_numpy
 
 Array = np.ndarray[Any, Any]
 
+_WRITTEN: Final = {datatype: to_numpy(datatype).newbyteorder("<") for datatype in DATATYPES}
+_LITTLE_ENDIAN: Final = sys.byteorder == "little"
+_FEW: Final = 4096  # bytes
 _LENGTH: Final = 4  # bytes before each string
 
 
@@ -32,26 +36,32 @@ def to_array(data: memoryview, *, datatype: Datatype, shape: tuple[int, ...], wh
 
 
 def to_bytes(array: Array) -> memoryview | bytes:
-    """Write a tensor. Numbers that lie in order are not copied."""
-    if array.dtype.kind == "O":
+    """Write a tensor. Numbers that lie in order are not copied, but for so few that a view costs more."""
+    dtype = array.dtype
+    if dtype.kind == "O":
         return b"".join(_lengths_and_strings(array))
-    ordered = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return ordered.reshape(-1).view(np.uint8).data
+    if dtype.isnative != _LITTLE_ENDIAN:
+        array = array.astype(dtype.newbyteorder("<"))
+    if array.nbytes <= _FEW:
+        return array.tobytes()
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _numbers(data: memoryview, datatype: Datatype, shape: tuple[int, ...], where: str) -> Array:
-    dtype = to_numpy(datatype).newbyteorder("<")
+    dtype = _WRITTEN[datatype]
     if len(data) != prod(shape) * dtype.itemsize:
         raise MalformedBody(
             f"{where} has {len(data)} bytes of data, but {datatype} of shape {list(shape)} needs {prod(shape) * dtype.itemsize}."
         )
-    array: Array = np.frombuffer(data, dtype=np.uint8)
-    if dtype.kind == "b" and array.size and array.max() > 1:
+    if datatype == "BOOL" and (np.frombuffer(data, dtype=np.uint8) > 1).any():
         raise MalformedBody(f"{where} holds a byte that is not of datatype BOOL: expected 0 or 1.")
-    array = array.view(dtype)
-    if not array.flags.aligned or not dtype.isnative:
-        array = array.astype(to_numpy(datatype))
-    array.flags.writeable = False
+    array: Array = np.frombuffer(data, dtype=dtype)
+    flags = array.flags
+    if not flags.aligned or not dtype.isnative:
+        array = array.copy() if dtype.isnative else array.astype(to_numpy(datatype))
+        flags = array.flags
+    if flags.writeable:
+        flags.writeable = False
     return array
 
 

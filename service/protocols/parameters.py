@@ -33,6 +33,7 @@ class OutputOptions(msgspec.Struct, frozen=True):
 
 
 PLAIN_REQUEST: Final = RequestOptions()
+BINARY_REQUEST: Final = RequestOptions(binary_outputs=True)
 _PLAIN_OUTPUT: Final = OutputOptions()
 
 
@@ -40,6 +41,8 @@ def request_options(parameters: Parameters) -> RequestOptions:
     """Read the parameters of a request. Raises MalformedBody for a reserved one, or a value that a known one cannot have."""
     if not parameters:
         return PLAIN_REQUEST
+    if len(parameters) == 1 and parameters.get("binary_data_output") is True:
+        return BINARY_REQUEST
     for key in parameters:
         if key.startswith(_RESERVED):
             raise MalformedBody(f"The parameter '{shown(key)}' is reserved: no name of a parameter may start with '{_RESERVED}'.")

@@ -56,16 +56,20 @@ def test_numbers_are_little_endian_row_by_row() -> None:
     assert bytes(to_bytes(array)) == struct.pack("<6h", *range(6))
     assert bytes(to_bytes(array.T)) == struct.pack("<6h", 0, 3, 1, 4, 2, 5)
     assert bytes(to_bytes(array.astype(">i2"))) == struct.pack("<6h", *range(6))
+    assert (
+        bytes(to_bytes(np.arange(6000, dtype=">i2").reshape(2, 3000).T))
+        == np.arange(6000, dtype="<i2").reshape(2, 3000).T.tobytes()
+    )
     assert bytes(to_bytes(np.array(2.5, np.float32))) == struct.pack("<f", 2.5)
 
 
 def test_nothing_is_copied_where_it_need_not_be() -> None:
     body = np.arange(8, dtype=np.float32).tobytes()
     view = np.frombuffer(body, np.uint8)
-    array = np.arange(8, dtype=np.float32)
+    array = np.arange(2048, dtype=np.float32)
 
     assert np.shares_memory(read(body, "FP32", 2, 4), view)
-    assert np.shares_memory(np.frombuffer(to_bytes(array[2:6]), np.uint8), array)
+    assert np.shares_memory(np.frombuffer(to_bytes(array[8:]), np.uint8), array)
 
 
 def test_numbers_that_lie_askew_are_moved() -> None:

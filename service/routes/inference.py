@@ -1,5 +1,6 @@
 """`POST /v2/models/.../infer`: a body into tensors, and an answer back into one."""
 
+from collections.abc import Awaitable
 from functools import partial
 from math import inf
 from typing import Final
@@ -26,11 +27,11 @@ class Inference:
         self._registry = registry
         self._answering = answering
 
-    async def __call__(self, exchange: Exchange, name: str, version: str | None) -> None:
+    def __call__(self, exchange: Exchange, name: str, version: str | None) -> Awaitable[None]:
         """Answer one call."""
         find = partial(self._registry.get, name, version)
         json_size = exchange.header(_JSON_SIZE)
-        await self._answering(exchange, find, partial(_decode, json_size), partial(_takes_long, json_size))
+        return self._answering(exchange, find, partial(_decode, json_size), partial(_takes_long, json_size))
 
 
 def _takes_long(json_size: str | None, body: bytes, model: ServedModel) -> bool:

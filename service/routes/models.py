@@ -34,20 +34,18 @@ class ModelRoutes:
             "infer": ("POST", infer),
         }
 
-    async def __call__(self, exchange: Exchange, path: str) -> None:
+    def __call__(self, exchange: Exchange, path: str) -> Awaitable[None]:
         """Find the action that the path below names."""
         match = _CALL.fullmatch(path)
         if match is None:
-            await self._list(exchange, path)
-            return
+            return self._list(exchange, path)
         name, version, action = match.groups()
         if PATH + path == ALL_STATISTICS_PATH:
-            await self._all_stats(exchange)
-            return
+            return self._all_stats(exchange)
         method, handle = self._actions[action]
         if exchange.method != method:
             raise MethodNotAllowed(exchange.method, PATH + path, method)
-        await handle(exchange, name, version)
+        return handle(exchange, name, version)
 
     async def _metadata(self, exchange: Exchange, name: str, version: str | None) -> None:
         model = self._registry.get(name, version)

@@ -74,7 +74,7 @@ def importers(*packages: str) -> set[str]:
         ),
         pytest.param(
             ["simdjson"],
-            {"service.protocols.json_tensors", "service.protocols.json_values", "service.protocols.open_inference"},
+            {"service.protocols.json_tensors", "service.protocols.json_values", "service.protocols.json_requests"},
             id="simdjson",
         ),
         pytest.param(

@@ -15,6 +15,7 @@ from service.grpc.address import Address
 from service.grpc.management import Management
 from service.grpc.server import GrpcServer
 from service.http.exchange import Handler
+from service.inference.memory import usable_memory
 from service.inference.threads import available_cpus
 from service.lifecycle import Lifecycle
 from service.observability.calls import Watching, watching
@@ -27,6 +28,7 @@ from service.offload import Turns
 from service.process import ModelChanges, Process
 from service.registry import Registry
 from service.repository.source import Source
+from service.room import Capacity, Room
 from service.routes import documentation, errors, health, metrics, models, openapi, prediction, repository, tensorflow_serving
 from service.routes.answering import Answering
 from service.routes.cross_origin import CrossOrigin
@@ -47,6 +49,7 @@ from service.storage.source import source_of
 from service.watching import SETTLE_SECONDS, catch_up, watch
 
 logger = logging.getLogger("axon.app")
+_PART_FOR_BODIES: Final = 4  # one part in so many of the memory is for requests; models and runs need the rest
 _LEAST_TURNS: Final = 4  # large bodies and answers that are worked on at a time
 
 
@@ -89,7 +92,7 @@ class _Parts:
     lifecycle: Lifecycle
     guard: Guard | None
     changes: ModelChanges | None
-    turns: Turns
+    capacity: Capacity
 
 
 def _built(settings: Settings, process: Process) -> _Parts:
@@ -133,7 +136,14 @@ def _built(settings: Settings, process: Process) -> _Parts:
     managed = settings.model_control == "explicit" and may_be_managed(settings.host, keys=guard is not None)
     changes = process if managed else None
     turns = Turns(max(_LEAST_TURNS, available_cpus(processes=process.count)))
-    return _Parts(settings, process, calls, measured, statistics, registry, source, lifecycle, guard, changes, turns)
+    room = Room(settings.max_pending_bytes or _room_for_bodies(settings.max_body_size, process.count))
+    return _Parts(
+        settings, process, calls, measured, statistics, registry, source, lifecycle, guard, changes, Capacity(turns, room)
+    )
+
+
+def _room_for_bodies(largest: int, processes: int) -> int:
+    return max(2 * largest, usable_memory() // _PART_FOR_BODIES // processes)
 
 
 def _grpc_server(parts: _Parts, address: Address) -> GrpcServer:
@@ -142,7 +152,7 @@ def _grpc_server(parts: _Parts, address: Address) -> GrpcServer:
         parts.registry,
         Management(parts.registry, parts.statistics, parts.changes),
         address,
-        parts.turns,
+        parts.capacity,
         max_message_size=settings.max_body_size,
         reflect=settings.grpc_reflection,
         guard=parts.guard,
@@ -168,7 +178,7 @@ def _routed(parts: _Parts, life: Callable[[Litestar], AbstractAsyncContextManage
         request_max_body_size=settings.max_body_size,
         logging_config=None,
     )
-    answering = Answering(parts.turns, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
+    answering = Answering(parts.capacity, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
     mounts: dict[str, Mount] = {
         models.PATH: ModelRoutes(registry, parts.statistics, Inference(registry, answering)),
         tensorflow_serving.PATH: TensorflowServingRoutes(registry, answering),

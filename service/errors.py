@@ -26,6 +26,7 @@ AxonError
 ├── Unavailable 503             with Retry-After
 │   ├── ModelNotReady
 │   ├── QueueFull
+│   ├── Overloaded              as many bytes of requests are in memory as may be
 │   └── ShuttingDown
 ├── DeadlineExceeded 504        the caller's time is over, or would be before the answer
 ├── NoWorkerStarts              every worker process ends before it has loaded
@@ -352,6 +353,18 @@ class QueueFull(Unavailable):
         super().__init__(
             f"The queue of model '{name}' is full ({limit} rows waiting at most). Try again later, or raise max_queue_size.",
             retry_after=retry_after,
+        )
+
+
+class Overloaded(Unavailable):
+    """The requests that are being answered take as much memory as they may."""
+
+    code = "overloaded"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The bodies of the requests that are being answered fill what the server has for them, {limit} bytes. "
+            "Try again later, or raise max_pending_bytes."
         )
 
 

@@ -40,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tracing_endpoint: OTLP/HTTP address that takes spans, http://collector:4318 for example; unset, nothing is traced.
     tracing_sample_ratio: part of the calls that is traced, from 0 to 1, of those whose client does not say.
     max_body_size: largest request body, in bytes, after decompression.
+    max_pending_bytes: how much the bodies of all requests may take that are being answered, for each process; a request that finds
+        no room gets a 503. Unset: a quarter of the memory that the processes may use, but room for two of the largest bodies.
     min_compress_size: smallest answer of a model that is compressed for a client that accepts it, in bytes.
     cache_directory: where optimised graphs and compiled engines are kept between starts; unset, they are made anew. Models of an
         object store are kept there as well; unset, in .cache/axon of the user's home directory.
@@ -78,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tracing_endpoint: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+")] | None = None
     tracing_sample_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     max_body_size: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
+    max_pending_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
     min_compress_size: Annotated[int, msgspec.Meta(ge=0)] = 256 * 1024
     cache_directory: Path | None = None
     cache_limit: Annotated[int, msgspec.Meta(ge=0)] = 50 * 1000**3

@@ -13,10 +13,10 @@ from service.grpc.inference import Envelope
 from service.grpc.status import Context, Metadata
 from service.inference.batcher import Timing
 from service.inference.served_model import ServedModel
-from service.offload import Turns
 from service.protocols.open_inference import InferRequest
 from service.registry import Registry
 from service.request_context import request_context, stage
+from service.room import Capacity
 
 # Bytes from which reading leaves the event loop: there it would take milliseconds. Numbers in raw form are at most copied.
 _LARGE: Final = 1 << 18
@@ -32,10 +32,15 @@ class Inference:
     """
 
     def __init__(
-        self, registry: Registry, turns: Turns, *, stopping: asyncio.Event, admit: Callable[[Context], None] | None = None
+        self,
+        registry: Registry,
+        capacity: Capacity,
+        *,
+        stopping: asyncio.Event,
+        admit: Callable[[Context], None] | None = None,
     ) -> None:
         self._registry = registry
-        self._turns = turns
+        self._turns, self._room = capacity
         self._admit = admit
         self._stopping = stopping
 
@@ -49,7 +54,9 @@ class Inference:
     async def _infer(self, body: bytes, context: Context) -> bytes:
         begin_call(context)
         try:
-            pieces, trailers = await self._answer(inference.unpack(body), len(body), context.time_remaining())
+            with self._room.hold() as hold:
+                hold.add(len(body))
+                pieces, trailers = await self._answer(inference.unpack(body), len(body), context.time_remaining())
         except Exception as error:  # noqa: BLE001 -- all become a status
             await status.abort(context, error, call_metadata())
         context.set_trailing_metadata((*call_metadata(), *trailers))
@@ -98,7 +105,9 @@ class Inference:
             identifier = envelope.id
             if admit is not None:
                 admit(context)
-            pieces, _ = await self._answer(envelope, len(body), context.time_remaining())
+            with self._room.hold() as hold:
+                hold.add(len(body))
+                pieces, _ = await self._answer(envelope, len(body), context.time_remaining())
         except Exception as error:  # noqa: BLE001 -- all become a message
             response = messages.StreamInferResponse(error_message=status.text_of(error), infer_response={"id": identifier})
             failure: bytes = response.SerializeToString()

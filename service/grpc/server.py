@@ -20,9 +20,9 @@ from service.grpc.management import Management
 from service.grpc.observed import Observed
 from service.grpc.protection import Protection
 from service.grpc.tls import server_credentials
-from service.offload import Turns
 from service.registry import Registry
 from service.request_context import CallObserver
+from service.room import Capacity
 from service.security.guard import Guard
 from service.security.tls import CertificateFiles
 from service.stopping import Stopping
@@ -49,7 +49,7 @@ class GrpcServer:
         registry: Registry,
         management: Management,
         address: Address,
-        turns: Turns,
+        capacity: Capacity,
         *,
         max_message_size: int,
         reflect: bool = False,
@@ -59,7 +59,7 @@ class GrpcServer:
         self._registry = registry
         self._management = management
         self._address = address
-        self._turns = turns
+        self._capacity = capacity
         self._max_message_size = max_message_size
         self._reflect = reflect
         self._protection = None if guard is None else Protection(guard)
@@ -109,7 +109,7 @@ class GrpcServer:
             ),
         )
         admit = None if self._protection is None else self._protection.admit_message
-        methods = Inference(self._registry, self._turns, stopping=stopping, admit=admit).handlers() | self._management.handlers()
+        methods = Inference(self._registry, self._capacity, stopping=stopping, admit=admit).handlers() | self._management.handlers()
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(messages.SERVICE, methods), health.handler()),
         )

@@ -1,10 +1,16 @@
-"""Memory: kept between requests, given back after models are unloaded."""
+"""Memory: how much there is, what is kept between requests, and given back after models are unloaded."""
 
 import ctypes
 import gc
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
+
+_CGROUP: Final = Path("/sys/fs/cgroup")
+_LIMITS: Final = ("memory.max", "memory/memory.limit_in_bytes")  # of cgroup v2 and v1; without a limit no number, or a huge one
 
 # Parameters of glibc's mallopt, and the values that its own adaptation would end at after a request of 32 MB.
 _TRIM_THRESHOLD: Final = (-1, 64 << 20)
@@ -21,6 +27,15 @@ def keep_memory() -> None:
     if mallopt is not None:
         for parameter, value in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
             mallopt(parameter, value)
+
+
+def usable_memory(*, cgroup: Path = _CGROUP) -> int:
+    """Return how many bytes of memory the processes of this machine or container may use in all."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for name in _LIMITS:
+        with suppress(OSError, ValueError):
+            found.append(int((cgroup / name).read_text(encoding="ascii")))
+    return min(found)
 
 
 def give_back_memory() -> None:

@@ -12,10 +12,10 @@ from service.errors import ShuttingDown
 from service.http.exchange import Exchange, Headers
 from service.inference.batcher import Timing
 from service.inference.served_model import Answer, ServedModel
-from service.offload import Turns
 from service.protocols.compression import accepted_coding, compress
 from service.protocols.features import ModelInputs
 from service.request_context import request_context, stage
+from service.room import Capacity
 from service.routes.requests import Body, deadline, read_body
 
 JSON_TYPE: Final = b"application/json"
@@ -55,8 +55,8 @@ TakesLong = Callable[[bytes, ServedModel], bool]
 class Answering:
     """Answers calls. Sizes are in bytes: of the largest body that is read, and of the smallest answer that may be compressed."""
 
-    def __init__(self, turns: Turns, *, max_body_size: int, min_compress_size: int) -> None:
-        self._turns = turns
+    def __init__(self, capacity: Capacity, *, max_body_size: int, min_compress_size: int) -> None:
+        self._turns, self._room = capacity
         self.max_body_size: Final = max_body_size
         self._min_compress_size = min_compress_size
 
@@ -65,16 +65,19 @@ class Answering:
 
         A body of which `takes_long` says that it may take milliseconds is decoded on a thread. If the client leaves, its work ends.
         """
-        find().refuse_if_full()  # before the work of reading
-        body = await read_body(exchange, limit=self.max_body_size)
-        exchange.cancel_if_left(wanted=True)
-        try:
-            await self._answer(exchange, body, find, decode, takes_long)
-        except asyncio.CancelledError:
-            if not exchange.was_left():
-                raise ShuttingDown from None  # cancelled by the server, whose time for finishing is over
-        finally:
-            exchange.cancel_if_left(wanted=False)
+        model = find()
+        model.refuse_if_full()  # before the work of reading
+        with self._room.hold() as hold:
+            with model.reading:
+                body = await read_body(exchange, hold, limit=self.max_body_size)
+            exchange.cancel_if_left(wanted=True)
+            try:
+                await self._answer(exchange, body, find, decode, takes_long)
+            except asyncio.CancelledError:
+                if not exchange.was_left():
+                    raise ShuttingDown from None  # cancelled by the server, whose time for finishing is over
+            finally:
+                exchange.cancel_if_left(wanted=False)
 
     async def _answer(self, exchange: Exchange, body: Body, find: Find, decode: Decode, takes_long: TakesLong) -> None:
         with stage("decode"):

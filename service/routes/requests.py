@@ -8,6 +8,7 @@ from service.errors import InvalidRequest, MalformedBody, PayloadTooLarge, Unsup
 from service.http.exchange import Exchange
 from service.protocols.compression import CODINGS, decompress
 from service.request_context import request_context
+from service.room import Hold
 
 MILLISECONDS: Final = r"0\.[0-9]{0,8}[1-9][0-9]{0,8}|[1-9][0-9]{0,8}(\.[0-9]{1,9})?"
 _MILLISECONDS: Final = re.compile(MILLISECONDS)
@@ -25,10 +26,11 @@ class Body(NamedTuple):
         return self.data if self.coding is None else decompress(self.data, self.coding, limit=self.limit)
 
 
-async def read_body(exchange: Exchange, *, limit: int) -> Body:
+async def read_body(exchange: Exchange, hold: Hold, *, limit: int) -> Body:
     """Read the whole body as it is: what is compressed is decompressed where it is decoded, as it takes memory from then on.
 
-    Raises PayloadTooLarge as soon as it is known to exceed `limit` bytes; UnsupportedEncoding before it is read.
+    Raises PayloadTooLarge as soon as it is known to exceed `limit` bytes; Overloaded as soon as there is no room for what has come;
+    UnsupportedEncoding before it is read.
     """
     coding = exchange.header(b"content-encoding")
     coding = None if coding is None else _coding(coding)
@@ -37,9 +39,11 @@ async def read_body(exchange: Exchange, *, limit: int) -> Body:
         raise PayloadTooLarge(limit)
     data = exchange.whole_body()
     if data is None:
-        data = await _read_raw(exchange, limit=limit)
+        data = await _read_raw(exchange, hold, limit=limit)
     elif len(data) > limit:
         raise PayloadTooLarge(limit)
+    else:
+        hold.add(len(data))
     return Body(data, coding, limit)
 
 
@@ -53,7 +57,7 @@ def _coding(content_encoding: str) -> str | None:
     return coding
 
 
-async def _read_raw(exchange: Exchange, *, limit: int) -> bytes:
+async def _read_raw(exchange: Exchange, hold: Hold, *, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -65,6 +69,7 @@ async def _read_raw(exchange: Exchange, *, limit: int) -> bytes:
         size += len(chunk)
         if size > limit:
             raise PayloadTooLarge(limit)
+        hold.add(len(chunk))
         if not more and not chunks:
             return chunk
         chunks.append(chunk)

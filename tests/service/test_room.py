@@ -1,0 +1,93 @@
+"""How much of clients' data may be in memory at a time."""
+
+import http.client
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from service.errors import Overloaded
+from service.inference.memory import usable_memory
+from service.room import Room
+
+Launch = Callable[..., AbstractContextManager[Any]]
+
+
+def test_room_that_is_given_back_is_there_again() -> None:
+    room = Room(10)
+    with room.hold() as hold:
+        hold.add(6)
+        hold.add(4)
+        assert room.held == 10
+
+    assert room.held == 0
+
+
+def test_who_finds_no_room_keeps_only_what_it_had() -> None:
+    room = Room(10)
+    with room.hold() as first, room.hold() as second:
+        first.add(6)
+        second.add(3)
+        with pytest.raises(Overloaded, match="10 bytes"):
+            second.add(2)
+        assert room.held == 9
+
+
+def test_request_that_is_alone_finds_room_whatever_its_size() -> None:
+    with Room(10).hold() as hold:
+        hold.add(11)
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        pytest.param({"memory.max": "1000000\n"}, 1_000_000, id="cgroup v2"),
+        pytest.param({"memory/memory.limit_in_bytes": "2000000\n"}, 2_000_000, id="cgroup v1"),
+    ],
+)
+def test_memory_that_may_be_used_is_that_of_the_container(files: dict[str, str], limit: int, tmp_path: Path) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="ascii")
+
+    assert usable_memory(cgroup=tmp_path) == limit
+
+
+@pytest.mark.parametrize("content", ["max\n", None, str(2**63)])
+def test_memory_without_a_limit_is_that_of_the_machine(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "memory.max").write_text(content, encoding="ascii")
+
+    assert 1 << 27 < usable_memory(cgroup=tmp_path) < 1 << 50
+
+
+def test_body_that_finds_no_room_gets_a_503_and_the_next_one_an_answer(
+    running: Launch, tmp_path: Path, graphs: Any, save: Callable[..., Path], good_request: dict[str, Any]
+) -> None:
+    """A request whose body does not end takes the room."""
+    save(graphs.affine(), tmp_path / "affine" / "1")
+    taken = 1 << 18
+    with running(tmp_path, AXON_MAX_PENDING_BYTES=str(taken + 1000)) as server:
+
+        def until(status: int) -> requests.Response:
+            for _ in range(300):
+                answer = server.infer("affine", good_request | {"id": "a" * 2000})
+                if answer.status_code == status:
+                    return answer
+                time.sleep(0.1)
+            raise TimeoutError
+
+        first = http.client.HTTPConnection(*server.address, timeout=60)
+        first.putrequest("POST", "/v2/models/affine/infer")
+        first.putheader("Content-Length", str(2 * taken))
+        first.endheaders(b" " * taken)
+        refused = until(503)
+        first.close()
+        until(200)
+
+        assert refused.json()["code"] == "overloaded"
+        assert refused.headers["retry-after"] == "1"

@@ -170,6 +170,7 @@ def test_service_image_is_small_and_holds_no_tools(service: tuple[Path, dict[str
     assert packages.isdisjoint({"tensorflow", "tensorflow_cpu", "keras", "onnx", "pip", "setuptools", "hatchling"})
     assert {"axon-serving", "onnxruntime", "litestar"} <= parts
     assert not any((root / "usr/bin" / tool).exists() for tool in ("gcc", "cc", "make"))
+    assert not any(root.glob("opt/axon/**/tests"))
 
 
 def test_service_image_serves_as_nobody_on_a_read_only_root(service: tuple[Path, dict[str, Any]]) -> None:

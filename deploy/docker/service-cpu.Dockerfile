@@ -13,10 +13,11 @@ RUN /opt/axon/bin/python -m pip install --only-binary :all: --require-hashes -r 
 COPY pyproject.toml README.md LICENSE ./
 COPY service service
 COPY training training
-# What only builds goes again; the list of what stays is written beside it.
+# What only builds or tests goes again; the list of what stays is written beside it.
 RUN /opt/axon/bin/python -m pip install --no-deps --no-build-isolation . \
  && /opt/axon/bin/python -m pip uninstall --yes hatchling editables pathspec pluggy trove-classifiers \
  && /opt/axon/bin/python -m pip uninstall --yes setuptools pip \
+ && find /opt/axon -type d -name tests -prune -exec rm -r {} + \
  && /opt/sbom/bin/cyclonedx-py environment --output-reproducible --output-file /opt/axon/sbom.cdx.json /opt/axon/bin/python
 
 FROM ${PYTHON_IMAGE}

@@ -19,6 +19,7 @@ COPY training training
 RUN /opt/axon/bin/python -m pip install --no-deps --no-build-isolation . \
  && /opt/axon/bin/python -m pip uninstall --yes hatchling editables pathspec pluggy trove-classifiers \
  && /opt/axon/bin/python -m pip uninstall --yes setuptools pip \
+ && find /opt/axon -type d -name tests -prune -exec rm -r {} + \
  && /opt/sbom/bin/cyclonedx-py environment --output-reproducible --output-file /opt/axon/sbom.cdx.json /opt/axon/bin/python
 
 FROM python

@@ -22,7 +22,6 @@ _NOT_IMPLEMENTED: Final = ("405", "501")
 
 # What the library says where no store answers, and what that means; the first that is found.
 _MEANINGS: Final = (
-    ("BadScheme", "the endpoint is plain http, which is not encrypted. If that is meant, set AWS_ALLOW_HTTP=true"),
     ("UnableToCanonicalize", "there is no such directory"),
     ("dns error", "the store cannot be reached: its host name is not known. Check the endpoint"),
     ("ConnectionRefused", "the store cannot be reached: nothing listens there. Check the endpoint"),
@@ -37,6 +36,7 @@ CREDENTIALS: Final = {
     "Google Cloud Storage": "GOOGLE_APPLICATION_CREDENTIALS",
     "Azure": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
+_PLAIN_HTTP: Final = {"S3": "AWS_ALLOW_HTTP", "Google Cloud Storage": "GOOGLE_ALLOW_HTTP", "Azure": "AZURE_ALLOW_HTTP"}
 
 
 def explained(error: BaseException, address: Address, action: str) -> StoreError:
@@ -65,6 +65,8 @@ def _reason(error: BaseException, text: str, kind: str, address: Address) -> str
         return f"the store refuses the credentials ({answer}). Check {credentials}, and what they may do"
     if status in _NOT_IMPLEMENTED or isinstance(error, NotImplementedError):
         return f"the store cannot do that ({answer})"
+    if "BadScheme" in text and (variable := _PLAIN_HTTP.get(address.kind)):
+        return f"the endpoint is plain http, which is not encrypted. If that is meant, set {variable}=true"
     return f"the store answers {answer}" if status else _without_answer(text, kind)
 
 

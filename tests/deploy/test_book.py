@@ -73,7 +73,7 @@ def test_metrics_that_the_book_names_are_the_servers() -> None:
 
 def test_settings_that_the_book_names_are_the_servers() -> None:
     named = set(re.findall(r"`([a-z]+_[a-z_]+)(?: = \w+)?`", BOOK))
-    of_a_model = {"max_batch_size", "max_queue_delay", "max_queue_size", "provider_policy"}
+    of_a_model = {"max_batch_size", "preferred_batch_size", "max_queue_delay", "max_queue_size", "provider_policy"}
     elsewhere = {"never_worse_than_published", "round_robin", "queue_full", "shutting_down"}
 
     assert {name for name in named if not name.startswith("axon_")} - of_a_model - elsewhere <= set(Settings.__struct_fields__)

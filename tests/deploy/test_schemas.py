@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -84,6 +85,8 @@ def test_every_manifest_fits_the_schema_of_its_kind(build: list[Manifest], versi
         pytest.param("base + keda", "ScaledObject", ["spec", "triggers", 0, "metadata", "threshold"], 4, id="a number for a word"),
         pytest.param("kserve", "ServingRuntime", ["spec", "containers", 0, "imag"], "axon", id="a typo inside a container"),
         pytest.param("training/trainjob", "TrainJob", ["spec", "runtimeRef", "name"], None, id="nothing"),
+        pytest.param("training/trainjob", "TrainJob", ["metadata", "name"], "axon.wine", id="a name with a dot"),
+        pytest.param("base + tls", "Certificate", ["spec", "usages"], ["server"], id="a word that is none of its own"),
     ],
 )
 def test_schemas_refuse(
@@ -96,6 +99,14 @@ def test_schemas_refuse(
     place[path[-1]] = value
 
     assert problems(manifest, version)
+
+
+def test_source_of_each_schema_is_named() -> None:
+    rows = re.findall(
+        r"^\| (`.*?) \| .* \((?:[0-9a-f]{7})\).* \|$", (SCHEMAS / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+
+    assert sorted(row.strip("`") for row in rows) == sorted(path.stem for path in SCHEMAS.glob("*.yaml"))
 
 
 def test_compose_file_fits_the_schema_of_compose() -> None:

@@ -170,6 +170,7 @@ def test_service_image_is_small_and_holds_no_tools(service: tuple[Path, dict[str
     assert packages.isdisjoint({"tensorflow", "tensorflow_cpu", "keras", "onnx", "pip", "setuptools", "hatchling"})
     assert {"axon-serving", "onnxruntime", "litestar"} <= parts
     assert not any((root / "usr/bin" / tool).exists() for tool in ("gcc", "cc", "make"))
+    assert not any(root.glob("opt/axon/**/tests"))
 
 
 def test_service_image_serves_as_nobody_on_a_read_only_root(service: tuple[Path, dict[str, Any]]) -> None:
@@ -190,6 +191,18 @@ def test_service_image_serves_as_nobody_on_a_read_only_root(service: tuple[Path,
         assert owner == OWNER
         assert process.returncode == 0, log
         assert "Traceback" not in log
+
+
+def test_service_image_fetches_from_a_store_as_nobody(service: tuple[Path, dict[str, Any]]) -> None:
+    """The library of object stores is in it, and works on a read-only root."""
+    root, config = service
+    mounts = [(f"ro:{ROOT / 'models'}", "/models"), ("tmpfs", "/tmp")]
+    command = [*config["Entrypoint"], "pull", "file:///models", "/tmp/local", "--model", "digits"]
+    with container(root, mounts, environment(config), *command) as process:
+        log, _ = process.communicate(timeout=DEADLINE)
+
+        assert process.returncode == 0, log
+        assert re.fullmatch(r"digits/\d+  fetched, \d+ files, checked\n", log), log
 
 
 def test_health_check_of_the_image_tells_a_live_server_from_none(service: tuple[Path, dict[str, Any]]) -> None:

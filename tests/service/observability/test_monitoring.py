@@ -82,7 +82,7 @@ def test_query_asks_for_what_the_service_exports(where: str, exported: Labels) -
                 assert set(value.split("|")) & exported[metric][label], f"{metric} has no {label} of {value}"
     grouped = {label.strip() for labels in GROUPING.findall(query) for label in labels.split(",")} - {""}
 
-    assert selectors or "axon:" in query or query.startswith("up{")
+    assert selectors or "axon:" in query or query.startswith(("up{", "absent(up{"))
     assert not selectors or grouped <= known | {"le"}
 
 

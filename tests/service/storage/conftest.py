@@ -70,7 +70,7 @@ class S3Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
+            [sys.executable, str(Path(__file__).with_name("s3_server.py")), str(self.port)],
             env=os.environ | {"INITIAL_NO_AUTH_ACTION_COUNT": str(_UNCHECKED_CALLS)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,6 +1,7 @@
 """Plain web servers, TLS that is not trusted, and the credentials of other stores than S3."""
 
 import functools
+import json
 import re
 import ssl
 import subprocess
@@ -102,6 +103,10 @@ SECRETS = {
     "AZURE_STORAGE_ACCOUNT_NAME": "account",
     "AZURE_ALLOW_HTTP": "true",
 }
+# Of an account that signs nothing, for an emulator.
+EMULATOR = json.dumps(
+    {"gcs_base_url": "http://127.0.0.1:1", "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
+)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +122,24 @@ SECRETS = {
         pytest.param("az://container/x", {"AZURE_STORAGE_ACCOUNT_NAME": ""}, "Account|credentials|account", id="Azure, no account"),
         pytest.param("gs://bucket/x", {"GOOGLE_SERVICE_ACCOUNT_KEY": '"topsecret"'}, "service account", id="Google, no key"),
         pytest.param("gs://bucket/x", {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere"}, "service account", id="Google, no file"),
+        pytest.param(
+            "az://container/x",
+            {"AZURE_STORAGE_ENDPOINT": "http://127.0.0.1:1", "AZURE_STORAGE_ACCOUNT_KEY": "a2V5", "AZURE_ALLOW_HTTP": "false"},
+            r"plain http, .* set AZURE_ALLOW_HTTP=true\.",
+            id="Azure, plain http",
+        ),
+        pytest.param(
+            "gs://bucket/x",
+            {"GOOGLE_SERVICE_ACCOUNT_KEY": EMULATOR, "GOOGLE_ALLOW_HTTP": "false"},
+            r"plain http, .* set GOOGLE_ALLOW_HTTP=true\.",
+            id="Google, plain http",
+        ),
+        pytest.param(
+            "gs://bucket/x",
+            {"GOOGLE_SERVICE_ACCOUNT_KEY": EMULATOR, "GOOGLE_ALLOW_HTTP": "true"},
+            "nothing listens there",
+            id="Google, nothing listens",
+        ),
         pytest.param("s3://bucket/x", {"AWS_ENDPOINT_URL": "topsecret"}, "gives up. Check the endpoint", id="S3, no endpoint"),
     ],
 )

@@ -17,13 +17,12 @@ from msgspec import UNSET, Meta, UnsetType
 from service.errors import MalformedBody
 from service.protocols import binary_tensors
 from service.protocols.infer_request import InferRequest, RequestedOutput
+from service.protocols.json_types import list_type
 from service.protocols.parameters import PLAIN_REQUEST, OutputOptions, Parameters, request_options
 from service.repository.datatypes import DATATYPES, Datatype, to_numpy
 
 Array = np.ndarray[Any, Any]
 
-# Within these a number is one for simdjson too, which takes no integer of more than 64 bits; beyond them few ever are.
-_MOST: Final[dict[str, float]] = {"FP16": 65504.0, "FP32": 2.0**63, "FP64": 2.0**63}
 _Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Name = Annotated[str, Meta(min_length=1)]
 _NO_PARAMETERS: Final[Parameters] = {}
@@ -139,28 +138,10 @@ def _outputs(wanted: list[_Output]) -> tuple[tuple[RequestedOutput, ...], int]:
     return tuple(outputs), keys
 
 
-def _values(datatype: Datatype) -> Any:  # noqa: ANN401 -- a type
-    """Return the type of a datatype's values in JSON: a list, and for numbers lists in it, as far as pictures have them."""
-    dtype: np.dtype[Any] = to_numpy(datatype)
-    if dtype.kind == "O":
-        return list[str]  # numpy would take lists of different lengths for values
-    if dtype.kind == "b":
-        scalar: Any = bool
-    elif dtype.kind == "f":
-        scalar = Annotated[float, Meta(gt=-_MOST[datatype], lt=_MOST[datatype])]
-    else:
-        limits = np.iinfo(dtype)
-        scalar = Annotated[int, Meta(ge=limits.min, le=limits.max if limits.max < 2**63 else None)]
-    nested: Any = list[scalar]
-    for _ in range(3):
-        nested = list[scalar | nested]
-    return nested
-
-
 def _type(datatype: Datatype) -> Any:  # noqa: ANN401 -- a type
     return msgspec.defstruct(
         f"_{datatype}",
-        [("data", _values(datatype) | UnsetType, UNSET)],
+        [("data", list_type(datatype) | UnsetType, UNSET)],
         bases=(_Tensor,),
         namespace={"kind": datatype, "dtype": to_numpy(datatype)},
         tag_field="datatype",

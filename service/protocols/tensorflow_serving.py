@@ -12,6 +12,7 @@ import orjson
 
 from service.errors import InvalidRequest, MalformedBody, NotImplementedByModel, shown
 from service.inference.served_model import Answer
+from service.protocols import small_rows
 from service.protocols.budget import Budget
 from service.protocols.features import ModelInputs
 from service.protocols.json_inputs import JsonInputs, row_size
@@ -22,6 +23,7 @@ from service.repository.signature import Signature, TensorSpec
 Array = np.ndarray[Any, Any]
 
 SIGNATURE_NAME: Final = "serving_default"
+_SMALL: Final = 2048  # bytes; of more, the values cost more than what is around them
 _BINARY: Final = "_bytes"  # the end of the names of outputs whose strings are bytes
 
 
@@ -38,6 +40,16 @@ def decode_predict(body: bytes, model: str, signature: Signature, *, limit: int)
 
     Raises MalformedBody, SignatureMismatch or DecodedTooLarge, which name the input and the place.
     """
+    if len(body) <= _SMALL and len(signature.inputs) == 1:
+        spec = signature.inputs[0]
+        small = small_rows.read(body, spec)
+        if small is not None:
+            return PredictRequest(ModelInputs({spec.name: small[0]}), small[1])
+    return _decode_predict(body, model, signature, limit)
+
+
+def _decode_predict(body: bytes, model: str, signature: Signature, limit: int) -> PredictRequest:
+    """Decode any `:predict`; what is wrong with one is said here alone."""
     with within_64_bits():
         document = Document(body)
         root = _root(document, '{"instances": [...]} or {"inputs": ...}')

@@ -55,7 +55,7 @@ def parse_value(body: bytes) -> object:
         raise MalformedBody(f"The body is not valid JSON: {_parser_message(error)}") from None
 
 
-def members(value: simdjson.Object, *names: str) -> list[Any]:
+def members(value: simdjson.Object | dict[str, Any], *names: str) -> list[Any]:
     """Return the members of these names, None for those that are absent: simdjson is slow only to say that one is absent."""
     present = list(value.keys())
     return [value[name] if name in present else None for name in names]

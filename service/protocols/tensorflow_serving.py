@@ -16,6 +16,7 @@ from service.protocols import small_rows
 from service.protocols.budget import Budget
 from service.protocols.features import ModelInputs
 from service.protocols.json_inputs import JsonInputs, row_size
+from service.protocols.json_tensors import members
 from service.protocols.json_values import Document, is_list, is_object, within_64_bits
 from service.protocols.json_with_nan import written
 from service.repository.signature import Signature, TensorSpec
@@ -58,8 +59,8 @@ def _decode_predict(body: bytes, model: str, signature: Signature, limit: int) -
 
 def predict_request(root: dict[str, Any], reader: JsonInputs) -> PredictRequest:
     """Read the object that a body of `:predict` is."""
-    _refuse_other_signatures(root, "predict")
-    instances, inputs = root.get("instances"), root.get("inputs")
+    name, instances, inputs = members(root, "signature_name", "instances", "inputs")
+    _refuse_other_signatures(name, "predict")
     if (instances is None) == (inputs is None):
         both = "both" if instances is not None else "neither"
         raise MalformedBody(
@@ -101,7 +102,7 @@ def decode_examples(body: bytes, model: str, signature: Signature, *, limit: int
     with within_64_bits():
         document = Document(body)
         root = _root(document, '{"examples": [{...}]}')
-        _refuse_other_signatures(root, "classify", "regress")
+        _refuse_other_signatures(root.get("signature_name"), "classify", "regress")
         context = root.get("context", {})
         if not is_object(context):
             raise MalformedBody("'context' must be an object of features.")
@@ -144,12 +145,11 @@ def encode_regress(answer: Answer) -> bytes:
     return b'{"results":' + written(array.reshape(-1)) + b"}"
 
 
-def _refuse_other_signatures(root: dict[str, Any], *methods: str) -> None:
+def _refuse_other_signatures(name: object, *methods: str) -> None:
     """Raise InvalidRequest if a request names a signature that no model here has.
 
     A SavedModel may also have one by the name of its method, as the models of TensorFlow Serving's documentation do.
     """
-    name = root.get("signature_name")
     if name is None or name in ("", SIGNATURE_NAME, *(f"tensorflow/serving/{method}" for method in methods)):
         return
     if not isinstance(name, str):

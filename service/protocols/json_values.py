@@ -12,7 +12,7 @@ import numpy as np
 import simdjson
 
 from service.errors import MalformedBody, shown
-from service.protocols.json_tensors import expected, flat_array, flattened, from_values
+from service.protocols.json_tensors import expected, flat_array, flattened, from_values, lists_in
 from service.protocols.json_with_nan import parse
 from service.repository.datatypes import Datatype
 
@@ -50,7 +50,7 @@ class Document:
 
     @cached_property
     def _lists(self) -> int:
-        return self._body.count(b"[")
+        return lists_in(self._body)
 
     @cached_property
     def _structure(self) -> bytes:

@@ -5,6 +5,7 @@ reads the whole of it into types. Anything else, whether a mistake or only rare,
 last: what is read here is read there to the same end.
 """
 
+import re
 from functools import reduce
 from math import prod
 from operator import or_
@@ -17,15 +18,16 @@ from msgspec import UNSET, Meta, UnsetType
 from service.errors import MalformedBody
 from service.protocols import binary_tensors
 from service.protocols.infer_request import InferRequest, RequestedOutput
+from service.protocols.json_tensors import WrittenTensor, flat_array, parse_value, refuse_irregular, to_array
+from service.protocols.json_types import list_type
 from service.protocols.parameters import PLAIN_REQUEST, OutputOptions, Parameters, request_options
 from service.repository.datatypes import DATATYPES, Datatype, to_numpy
 
 Array = np.ndarray[Any, Any]
 
-# Within these a number is one for simdjson too, which takes no integer of more than 64 bits; beyond them few ever are.
-_MOST: Final[dict[str, float]] = {"FP16": 65504.0, "FP32": 2.0**63, "FP64": 2.0**63}
 _Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Name = Annotated[str, Meta(min_length=1)]
+_DATA: Final = re.compile(rb'"data":\s*\[')
 _NO_PARAMETERS: Final[Parameters] = {}
 _OPTIONS: Final[dict[object, OutputOptions]] = {
     UNSET: OutputOptions(),
@@ -67,10 +69,35 @@ def read(text: bytes, rest: memoryview | None) -> InferRequest | None:
 
     Of two keys of one name msgspec takes the last and simdjson the first, so the colons are counted: one for each key.
     """
+    return _read(text, rest, None)
+
+
+def read_apart(text: bytes) -> InferRequest | None:
+    """Read the JSON of a request of one tensor: its values by simdjson, all around them as `read` does. None as there.
+
+    The values reach from the `[` after "data" to the last `]` before the next `}`. If these are not their ends, what is between
+    them is no JSON, or what is around them.
+    """
+    start = _DATA.search(text)
+    if start is None:
+        return None
+    first = start.end() - 1
+    after = text.rfind(b"]", first, text.find(b"}", first)) + 1
+    values = text[first:after]
+    return _read(text[:first] + b"[]" + text[after:], None, values) if values else None
+
+
+def _read(text: bytes, rest: memoryview | None, values: bytes | None) -> InferRequest | None:
+    """Read a request; `values` are those of its only tensor if they are not in the text, where an empty list stands for them."""
+    missing: frozenset[str] = frozenset()
     try:
         request = _DECODER.decode(text)
         inputs: dict[str, Array] = {}
         keys, position = 1, 0
+        if values is not None:
+            (tensor,) = request.inputs
+            tensor.data, has_null = _from_text(values, tensor)
+            missing = frozenset((tensor.name,)) if has_null else missing
         for tensor in request.inputs:
             inputs[tensor.name], own_keys, size = _array(tensor, rest, position)
             keys += own_keys
@@ -91,7 +118,7 @@ def read(text: bytes, rest: memoryview | None) -> InferRequest | None:
     found = len(inputs)
     if not found or found != len(request.inputs) or (rest and position != len(rest)) or text.count(b":") != keys:
         return None
-    return InferRequest(inputs, frozenset(), outputs, None if request.id is UNSET else request.id, parameters, options)
+    return InferRequest(inputs, missing, outputs, None if request.id is UNSET else request.id, parameters, options)
 
 
 def _array(tensor: Any, rest: memoryview | None, position: int) -> tuple[Array, int, int]:  # noqa: ANN401 -- a type of `_TYPES`
@@ -115,12 +142,29 @@ def _from_values(tensor: Any) -> Array:  # noqa: ANN401
     """Return flat or nested values as an array. Raises ValueError or TypeError where they are not as the shape says."""
     if tensor.data is UNSET:
         raise ValueError
+    if isinstance(tensor.data, np.ndarray):
+        return tensor.data
     array: Array = np.array(tensor.data, dtype=tensor.dtype)
     if array.shape == tensor.shape:
         return array
     if array.ndim != 1 or array.size != prod(tensor.shape):
         raise ValueError
     return array.reshape(tensor.shape)
+
+
+def _from_text(values: bytes, tensor: Any) -> tuple[Array, bool]:  # noqa: ANN401
+    """Read the values of a tensor in whose place an empty list was read. Raises MalformedBody."""
+    if tensor.data != []:
+        raise ValueError
+    data: Any = parse_value(values)
+    if values.rfind(b"[") == 0:  # a flat list, of which there is nothing to check but its length
+        array, has_null = flat_array(data, tensor.kind)
+        if array.size != prod(tensor.shape):
+            raise ValueError
+        return array.reshape(tensor.shape), has_null
+    array, has_null = to_array(data, datatype=tensor.kind, shape=tensor.shape, where=tensor.name)
+    refuse_irregular(values, [WrittenTensor(data, tensor.shape, tensor.name)], other_lists=0)
+    return array, has_null
 
 
 def _outputs(wanted: list[_Output]) -> tuple[tuple[RequestedOutput, ...], int]:
@@ -139,28 +183,10 @@ def _outputs(wanted: list[_Output]) -> tuple[tuple[RequestedOutput, ...], int]:
     return tuple(outputs), keys
 
 
-def _values(datatype: Datatype) -> Any:  # noqa: ANN401 -- a type
-    """Return the type of a datatype's values in JSON: a list, and for numbers lists in it, as far as pictures have them."""
-    dtype: np.dtype[Any] = to_numpy(datatype)
-    if dtype.kind == "O":
-        return list[str]  # numpy would take lists of different lengths for values
-    if dtype.kind == "b":
-        scalar: Any = bool
-    elif dtype.kind == "f":
-        scalar = Annotated[float, Meta(gt=-_MOST[datatype], lt=_MOST[datatype])]
-    else:
-        limits = np.iinfo(dtype)
-        scalar = Annotated[int, Meta(ge=limits.min, le=limits.max if limits.max < 2**63 else None)]
-    nested: Any = list[scalar]
-    for _ in range(3):
-        nested = list[scalar | nested]
-    return nested
-
-
 def _type(datatype: Datatype) -> Any:  # noqa: ANN401 -- a type
     return msgspec.defstruct(
         f"_{datatype}",
-        [("data", _values(datatype) | UnsetType, UNSET)],
+        [("data", list_type(datatype) | UnsetType, UNSET)],
         bases=(_Tensor,),
         namespace={"kind": datatype, "dtype": to_numpy(datatype)},
         tag_field="datatype",

@@ -12,9 +12,11 @@ import orjson
 
 from service.errors import InvalidRequest, MalformedBody, NotImplementedByModel, shown
 from service.inference.served_model import Answer
+from service.protocols import small_rows
 from service.protocols.budget import Budget
 from service.protocols.features import ModelInputs
 from service.protocols.json_inputs import JsonInputs, row_size
+from service.protocols.json_tensors import members
 from service.protocols.json_values import Document, is_list, is_object, within_64_bits
 from service.protocols.json_with_nan import written
 from service.repository.signature import Signature, TensorSpec
@@ -22,6 +24,7 @@ from service.repository.signature import Signature, TensorSpec
 Array = np.ndarray[Any, Any]
 
 SIGNATURE_NAME: Final = "serving_default"
+_SMALL: Final = 2048  # bytes; of more, the values cost more than what is around them
 _BINARY: Final = "_bytes"  # the end of the names of outputs whose strings are bytes
 
 
@@ -38,6 +41,16 @@ def decode_predict(body: bytes, model: str, signature: Signature, *, limit: int)
 
     Raises MalformedBody, SignatureMismatch or DecodedTooLarge, which name the input and the place.
     """
+    if len(body) <= _SMALL and len(signature.inputs) == 1:
+        spec = signature.inputs[0]
+        small = small_rows.read(body, spec)
+        if small is not None:
+            return PredictRequest(ModelInputs({spec.name: small[0]}), small[1])
+    return _decode_predict(body, model, signature, limit)
+
+
+def _decode_predict(body: bytes, model: str, signature: Signature, limit: int) -> PredictRequest:
+    """Decode any `:predict`; what is wrong with one is said here alone."""
     with within_64_bits():
         document = Document(body)
         root = _root(document, '{"instances": [...]} or {"inputs": ...}')
@@ -46,8 +59,8 @@ def decode_predict(body: bytes, model: str, signature: Signature, *, limit: int)
 
 def predict_request(root: dict[str, Any], reader: JsonInputs) -> PredictRequest:
     """Read the object that a body of `:predict` is."""
-    _refuse_other_signatures(root, "predict")
-    instances, inputs = root.get("instances"), root.get("inputs")
+    name, instances, inputs = members(root, "signature_name", "instances", "inputs")
+    _refuse_other_signatures(name, "predict")
     if (instances is None) == (inputs is None):
         both = "both" if instances is not None else "neither"
         raise MalformedBody(
@@ -89,7 +102,7 @@ def decode_examples(body: bytes, model: str, signature: Signature, *, limit: int
     with within_64_bits():
         document = Document(body)
         root = _root(document, '{"examples": [{...}]}')
-        _refuse_other_signatures(root, "classify", "regress")
+        _refuse_other_signatures(root.get("signature_name"), "classify", "regress")
         context = root.get("context", {})
         if not is_object(context):
             raise MalformedBody("'context' must be an object of features.")
@@ -132,12 +145,11 @@ def encode_regress(answer: Answer) -> bytes:
     return b'{"results":' + written(array.reshape(-1)) + b"}"
 
 
-def _refuse_other_signatures(root: dict[str, Any], *methods: str) -> None:
+def _refuse_other_signatures(name: object, *methods: str) -> None:
     """Raise InvalidRequest if a request names a signature that no model here has.
 
     A SavedModel may also have one by the name of its method, as the models of TensorFlow Serving's documentation do.
     """
-    name = root.get("signature_name")
     if name is None or name in ("", SIGNATURE_NAME, *(f"tensorflow/serving/{method}" for method in methods)):
         return
     if not isinstance(name, str):

@@ -13,7 +13,7 @@ from service.errors import MalformedBody
 from service.protocols import json_requests
 from service.protocols.open_inference import InferRequest, RequestedOutput, decode
 from service.protocols.parameters import OutputOptions
-from service.protocols.small_requests import read
+from service.protocols.small_requests import read, read_apart
 from service.repository.datatypes import DATATYPES, to_numpy
 
 TENSOR = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.5, 2]}
@@ -151,6 +151,38 @@ def test_small_request_is_read_as_any_other(body: tuple[bytes, int], has_size: b
     found = outcome(lambda: decode(text, json_size=size))
 
     assert found == outcome(lambda: json_requests.read(bytes(whole[:size]), None if size is None else whole[size:]))
+
+
+@given(bodies())
+@example((b'{"inputs":[{"name":"x","datatype":"FP32","data": [1, 2],"shape":[2]}]}', 70))
+@example((b'{"inputs":[{"name":"x","datatype":"FP32","shape":[2],"data": [1, [2]]}]}', 72))
+@example((b'{"inputs":[{"name":"x","datatype":"FP32","shape":[2],"data": [1], "data": [1, 2]}]}', 82))
+@example((b'{"id":"\\"data":[],"inputs":[{"name":"x","datatype":"FP32","shape":[2],"data": [1, 2]}]}', 86))
+@example((b'{"id":"data","inputs":[{"name":"x","datatype":"BYTES","shape":[1],"data": ["}]"]}]}', 82))
+@example((b'{"inputs":[{"name":"x","datatype":"FP32","shape":[2],"data": [[],[null,2]]}]}', 76))
+def test_values_apart_from_the_rest_are_read_as_any_other(body: tuple[bytes, int]) -> None:
+    text = body[0][: body[1]]
+
+    found = read_apart(text)
+
+    assert found is None or outcome(lambda: found) == outcome(lambda: json_requests.read(text, None))
+
+
+@pytest.mark.parametrize(
+    ("values", "shape"),
+    [
+        pytest.param([1.5] * 784, [1, 784], id="flat"),
+        pytest.param([[[1.5]] * 784], [1, 784, 1], id="nested"),
+        pytest.param([None, 1.5], [2], id="null"),
+    ],
+)
+def test_values_of_medium_request_are_read_apart(values: list[Any], shape: list[int]) -> None:
+    text = json.dumps({"inputs": [{"name": "x", "shape": shape, "datatype": "FP32", "data": values}], "id": "1"}).encode()
+
+    found = read_apart(text)
+
+    assert found is not None
+    assert outcome(lambda: found) == outcome(lambda: json_requests.read(text, None))
 
 
 @pytest.mark.parametrize("datatype", [datatype for datatype in DATATYPES if datatype != "BF16"])

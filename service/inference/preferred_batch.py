@@ -11,9 +11,9 @@ from typing import Final
 
 _NEARLY: Final = 1.04  # times the best seconds of a row: what a measurement on a busy machine can still tell apart
 _LONGEST: Final = 0.1  # seconds of a run from which on no larger one is tried
-_BUDGET: Final = 0.3  # seconds that the measurement may take
-_ROUNDS: Final = 5
-_BESIDE: Final = 30e-6  # seconds that a run costs beside the graph: to put it together, take it apart and count it
+_BUDGET: Final = 0.25  # seconds that the measurement may take
+_ROUNDS: Final = 20
+_BESIDE: Final = 80e-6  # seconds that a run costs beside the graph: to put it together, take it apart, count it, go round the loop
 
 
 def preferred_rows(run: Callable[[int], object], largest: int, *, clock: Callable[[], float] = perf_counter) -> int:

@@ -53,7 +53,7 @@ class Columns:
         self._model = model
         self._signature = signature
         self._known = {
-            feature: Column(spec, position) for spec in signature.inputs for position, feature in enumerate(_features(spec))
+            feature: Column(spec, position) for spec in signature.inputs for position, feature in enumerate(features_of(spec))
         } | {spec.name: Column(spec) for spec in signature.inputs}
 
     def find(self, name: str, where: str) -> Column:
@@ -85,7 +85,7 @@ class Columns:
                 array, has_gaps = given[spec.name]
                 arrays[spec.name] = array[:, np.newaxis] if array.ndim == 1 and spec.shape[1:] == (1,) else array
             else:
-                names = _features(spec)
+                names = features_of(spec)
                 has_gaps = any(given[name][1] if name in given else True for name in names or [spec.name])
                 columns = [given[name][0] if name in given else _nothing(spec, rows) for name in names or [spec.name]]
                 arrays[spec.name] = self._stacked(spec, columns) if names else columns[0].reshape(rows, *spec.shape[1:])
@@ -105,19 +105,19 @@ class Columns:
             name
             for spec in self._signature.inputs
             if spec.name not in given
-            for name in _features(spec) or [spec.name]
+            for name in features_of(spec) or [spec.name]
             if name not in given and not self._known[name].may_be_missing
         ]
         if absent:
             raise SignatureMismatch(f"{_listed(absent)} {'is' if len(absent) == 1 else 'are'} missing. {self._takes()}")
 
     def _takes(self) -> str:
-        names = [name for spec in self._signature.inputs for name in _features(spec) or [spec.name]]
+        names = [name for spec in self._signature.inputs for name in features_of(spec) or [spec.name]]
         return f"Model '{self._model}' takes {_listed(names)}."
 
 
-def _features(spec: TensorSpec) -> tuple[str, ...]:
-    """Return the names of the columns of an input of rows and columns."""
+def features_of(spec: TensorSpec) -> tuple[str, ...]:
+    """Return the names of the columns of an input of rows and columns; none if its columns have no names."""
     return spec.features if len(spec.shape) == 2 and len(spec.features) == spec.shape[1] else ()  # noqa: PLR2004
 
 

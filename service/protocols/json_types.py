@@ -11,19 +11,23 @@ from service.repository.datatypes import Datatype, to_numpy
 _MOST: Final[dict[str, float]] = {"FP16": 65504.0, "FP32": 2.0**63, "FP64": 2.0**63}
 
 
-def list_type(datatype: Datatype) -> Any:  # noqa: ANN401 -- a type
-    """Return the type of a datatype's values in JSON: a list, and for numbers lists in it, as far as pictures have them."""
+def scalar_type(datatype: Datatype) -> Any:  # noqa: ANN401 -- a type
+    """Return the type of a single value."""
     dtype: np.dtype[Any] = to_numpy(datatype)
-    if dtype.kind == "O":
-        return list[str]  # numpy would take lists of different lengths for values
-    if dtype.kind == "b":
-        scalar: Any = bool
-    elif dtype.kind == "f":
-        scalar = Annotated[float, Meta(gt=-_MOST[datatype], lt=_MOST[datatype])]
-    else:
-        limits = np.iinfo(dtype)
-        scalar = Annotated[int, Meta(ge=limits.min, le=limits.max if limits.max < 2**63 else None)]
+    if dtype.kind in "Ob":
+        return str if dtype.kind == "O" else bool
+    if dtype.kind == "f":
+        return Annotated[float, Meta(gt=-_MOST[datatype], lt=_MOST[datatype])]
+    limits = np.iinfo(dtype)
+    return Annotated[int, Meta(ge=limits.min, le=limits.max if limits.max < 2**63 else None)]
+
+
+def list_type(datatype: Datatype) -> Any:  # noqa: ANN401 -- a type
+    """Return the type of a list of values, for numbers also of lists of them, as far as pictures have them."""
+    scalar: Any = scalar_type(datatype)
     nested: Any = list[scalar]
+    if datatype == "BYTES":
+        return nested  # numpy would take lists of different lengths for values
     for _ in range(3):
         nested = list[scalar | nested]
     return nested

@@ -1,4 +1,4 @@
-"""Small requests of TensorFlow Serving's protocol that are as they should be, read in one go: one tensor, in rows or in columns.
+"""Small requests of TensorFlow Serving's protocol that are as they should be, read in one go: one tensor, or named features.
 
 As in `small_requests`, anything else is left to the other way, to which what is read here is the same.
 """
@@ -9,7 +9,9 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from service.protocols.json_types import list_type
+from service.protocols.features import features_of
+from service.protocols.json_inputs import row_size
+from service.protocols.json_types import list_type, scalar_type
 from service.repository.datatypes import DATATYPES, Datatype, to_numpy
 from service.repository.signature import TensorSpec
 
@@ -47,11 +49,35 @@ def read(body: bytes, spec: TensorSpec) -> tuple[Array, int | None] | None:
     return array, None if instances is UNSET else len(instances)
 
 
-def _decoder(datatype: Datatype) -> msgspec.json.Decoder[_Request]:
-    values = list_type(datatype) | UnsetType
-    fields = [("instances", values, UNSET), ("inputs", values, UNSET)]
+def read_named(body: bytes, spec: TensorSpec, *, limit: int) -> tuple[Array, int] | None:
+    """Read rows that have a number for each feature of a model's only input, as many as `limit` bytes have room for; else None."""
+    features = features_of(spec)
+    decoder = _NAMED.get(spec.datatype)
+    if not features or decoder is None or len({spec.name, *features}) <= len(features):
+        return None
+    try:
+        request = decoder.decode(body)
+        rows = request.instances
+        array: Array = np.array([[row[name] for name in features] for row in rows], dtype=to_numpy(spec.datatype))
+    except (msgspec.DecodeError, ValueError, TypeError, OverflowError, KeyError):
+        return None
+    keys = (1 if request.signature_name is UNSET else 2) + len(rows) * len(features)
+    if not rows or any(len(row) != len(features) for row in rows) or body.count(b":") != keys:
+        return None
+    return (array, len(rows)) if len(rows) * row_size(features) <= limit else None
+
+
+def _decoder(**values: Any) -> msgspec.json.Decoder[_Request]:  # noqa: ANN401 -- types
+    fields = [(name, kind | UnsetType, UNSET) for name, kind in values.items()]
     made: Any = msgspec.defstruct("_AnyRequest", fields, bases=(_Request,), forbid_unknown_fields=True, gc=False)
     return msgspec.json.Decoder(made)
 
 
-_DECODERS: Final = {datatype: _decoder(datatype) for datatype in DATATYPES if datatype not in ("BF16", "BYTES")}
+def _rows_type(datatype: Datatype) -> Any:  # noqa: ANN401 -- a type
+    scalar: Any = scalar_type(datatype)
+    return list[dict[str, scalar]]
+
+
+_KNOWN: Final = tuple(datatype for datatype in DATATYPES if datatype not in ("BF16", "BYTES"))
+_DECODERS: Final = {datatype: _decoder(instances=list_type(datatype), inputs=list_type(datatype)) for datatype in _KNOWN}
+_NAMED: Final = {datatype: _decoder(instances=_rows_type(datatype)) for datatype in _KNOWN}

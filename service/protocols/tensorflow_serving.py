@@ -43,7 +43,8 @@ def decode_predict(body: bytes, model: str, signature: Signature, *, limit: int)
     """
     if len(body) <= _SMALL and len(signature.inputs) == 1:
         spec = signature.inputs[0]
-        small = small_rows.read(body, spec)
+        has_objects = body.count(b"{") > 1
+        small = small_rows.read_named(body, spec, limit=limit) if has_objects else small_rows.read(body, spec)
         if small is not None:
             return PredictRequest(ModelInputs({spec.name: small[0]}), small[1])
     return _decode_predict(body, model, signature, limit)

@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.errors import AxonError
 from service.protocols import tensorflow_serving
-from service.protocols.small_rows import read
+from service.protocols.small_rows import read, read_named
 from service.protocols.tensorflow_serving import decode_predict
 from service.repository.datatypes import DATATYPES
 from service.repository.signature import Signature, TensorSpec
@@ -81,3 +81,38 @@ def test_usual_request_is_read_in_one_go(key: str, datatype: Any) -> None:
     assert small is not None
     assert small[0].tolist() == values
     assert small[1] == (1 if key == "instances" else None)
+
+
+NAMED = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "x", "b64"]), VALUES) | st.tuples(st.sampled_from(["a", "b"]), WHOLE), max_size=3
+)
+NUMBERS = WHOLE | st.floats(-60000, 60000).map(repr)
+FITTING = st.permutations(["a", "b"]).flatmap(lambda names: st.tuples(*(st.tuples(st.just(name), NUMBERS) for name in names)))
+FULL = st.permutations(["a", "b"]).flatmap(lambda names: st.tuples(*(st.tuples(st.just(name), WHOLE | VALUES) for name in names)))
+
+
+@given(
+    st.lists(FITTING, max_size=3) | st.lists(FULL | NAMED, max_size=3),
+    st.sampled_from([datatype for datatype in DATATYPES if datatype != "BYTES"]),
+    st.sampled_from([("a", "b"), ("b", "a"), ("x", "a"), ("a", "a"), ()]),
+    st.booleans(),
+    st.sampled_from([100, 10_000]),
+)
+@example([(("a", "1"), ("b", "2"))], "FP32", ("a", "a"), False, 1000)
+def test_named_rows_are_read_as_any_other(rows: Any, datatype: Any, features: Any, missing: bool, limit: int) -> None:  # noqa: FBT001
+    signature = Signature((TensorSpec("x", datatype, (-1, 2), features=features, missing=missing),), ())
+    objects = ["{" + ",".join(f'"{name}":{value}' for name, value in row) + "}" for row in rows]
+    body = f'{{"instances":[{",".join(objects)}]}}'.encode()
+
+    found = outcome(decode_predict, body, "m", signature, limit=limit)
+
+    assert found == outcome(tensorflow_serving._decode_predict, body, "m", signature, limit)
+
+
+def test_row_of_features_is_read_in_one_go() -> None:
+    spec = TensorSpec("x", "FP32", (-1, 2), features=("a", "b"))
+
+    small = read_named(b'{"instances":[{"b":1.5,"a":2},{"a":3,"b":4}]}', spec, limit=1000)
+
+    assert small is not None
+    assert (small[0].tolist(), small[1]) == ([[2, 1.5], [3, 4]], 2)

@@ -4,11 +4,12 @@
 
 Clients ask a server of several workers at a steady pace and look at every answer: it must be that of the version that it names.
 Meanwhile, in a random order that --seed repeats: workers are killed, workers stand still for five seconds, new versions and damaged
-ones arrive, clients vanish with their request half or wholly sent, clients send a byte at a time, and bodies come that are too
-large.
+ones arrive, clients vanish with their request half or wholly sent, clients send a byte at a time, bodies come that are too large,
+and so many large ones at once that the memory for bodies is used up.
 
 A request that a worker had when it was killed cannot be answered: its client sees the connection end. So no more of them may be
-lost than there are clients for each kill. Exits with 1 if more are, one is refused or late, an answer is wrong, an oversized body
+lost than there are clients for each kill. While large bodies fill the memory a request may be put off, with a 503 that says so.
+Exits with 1 if more are lost, one is refused for another reason or late, an answer is wrong, an oversized body
 is not refused, memory grows by more than a fifth from the first to the last third, or the server is not whole again five seconds
 later.
 """
@@ -38,6 +39,8 @@ PATH = "/v2/models/m/infer"
 LATE = 20.0  # seconds; a worker stands still for 5
 PACE = 0.02  # seconds between the requests of a client
 BODY_LIMIT = 1_000_000
+ROOM = 4_000_000  # for the bodies of each worker
+FLOOD = 24  # large bodies at once
 STOPPED_SECONDS = 5.0
 RECOVERY_SECONDS = 5.0
 GROWTH = 1.2
@@ -74,6 +77,8 @@ class Client(threading.Thread):
         connection.request("POST", PATH, body=BODY)
         response = connection.getresponse()
         content = response.read()
+        if response.status == http.client.SERVICE_UNAVAILABLE and json.loads(content)["code"] == "overloaded":
+            return "put off"
         if response.status != http.client.OK:
             self.examples.append(f"{response.status} {content[:200]!r}")
             return "refused"
@@ -101,6 +106,7 @@ class Faults:
             "client vanishes": self._vanish,
             "slow client": self._dawdle,
             "oversized body": self._send_too_much,
+            "no memory left": self._flood,
         }
 
     def happen(self) -> None:
@@ -182,6 +188,29 @@ class Faults:
         if status != http.client.REQUEST_ENTITY_TOO_LARGE:
             self.accepted.append(f"an oversized body got {status}")
 
+    def _flood(self) -> None:
+        """Send more at once than the server has memory for: each body is refused for that, or read and found to be no request."""
+
+        def send() -> None:
+            connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=LATE)
+            try:
+                connection.request("POST", PATH, body=b" " * (BODY_LIMIT - 1))
+                status = connection.getresponse().status
+            except TimeoutError:
+                status = 0
+            except (OSError, http.client.HTTPException):
+                return  # refused and closed before all of it was sent, or the worker was killed before
+            finally:
+                connection.close()
+            if status not in (http.client.BAD_REQUEST, http.client.SERVICE_UNAVAILABLE):
+                self.accepted.append(f"a large body of blanks got {status or 'no answer'}")
+
+        senders = [threading.Thread(target=send, daemon=True) for _ in range(FLOOD)]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+
 
 def let_happen(server: Server, faults: Faults, *, seconds: float, pause: float) -> list[float]:
     """Let things go wrong, and return the memory of all processes along the way, in MB."""
@@ -220,7 +249,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="axon-chaos-") as scratch:
         model = Path(scratch) / "models" / "m"
         publish_next(model, 1)
-        limits = {"AXON_MAX_BODY_SIZE": str(BODY_LIMIT), "AXON_HEADER_TIMEOUT": "3", "AXON_WATCH_INTERVAL": "1"}
+        limits = {"AXON_MAX_BODY_SIZE": str(BODY_LIMIT), "AXON_MAX_PENDING_BYTES": str(ROOM)}
+        limits |= {"AXON_HEADER_TIMEOUT": "3", "AXON_WATCH_INTERVAL": "1"}
         choices = ("--workers", str(options.workers), "--model-control", "watch", "--grpc-port", "0")
         server = Server(model.parent, *choices, **limits)
         server.start()

@@ -6,12 +6,14 @@ the fixed costs of a run are spread thin, and rises again when a batch outgrows 
 
 from collections.abc import Callable
 from itertools import takewhile
+from math import inf
 from time import perf_counter
 from typing import Final
 
 _NEARLY: Final = 1.04  # times the best seconds of a row: what a measurement on a busy machine can still tell apart
-_LONGEST: Final = 0.1  # seconds of a run from which on no larger one is tried
-_BUDGET: Final = 0.25  # seconds that the measurement may take
+_BRIEF: Final = 0.1  # seconds of a run up to which larger ones are tried even if they do not seem to pay
+_PATIENCE: Final = 3.0  # seconds after which nothing larger is tried: if it still pays, it is taken to go on like that
+_BUDGET: Final = 0.25  # seconds in which the sizes are tried again
 _ROUNDS: Final = 20
 _BESIDE: Final = 80e-6  # seconds that a run costs beside the graph: to put it together, take it apart, count it, go round the loop
 
@@ -23,16 +25,21 @@ def preferred_rows(run: Callable[[int], object], largest: int, *, clock: Callabl
     """
     began_at = clock()
     best: dict[int, float] = {}
+    of_a_row = inf
     for rows in _sizes(largest):
+        if clock() - began_at > _PATIENCE:
+            return largest
         run(rows)  # the first run of a size is not like the others
         best[rows] = _seconds(run, rows, clock)
-        if best[rows] > _LONGEST:
+        pays = (best[rows] + _BESIDE) / rows * _NEARLY < of_a_row
+        of_a_row = min(of_a_row, (best[rows] + _BESIDE) / rows)
+        if not pays and best[rows] > _BRIEF:
             break
     for _ in range(_ROUNDS - 1):
         for rows in takewhile(lambda _: clock() - began_at < _BUDGET, best):
             best[rows] = min(best[rows], _seconds(run, rows, clock))
-    of_a_row = {rows: (seconds + _BESIDE) / rows for rows, seconds in best.items()}
-    return next(rows for rows, seconds in of_a_row.items() if seconds <= _NEARLY * min(of_a_row.values()))
+    found = {rows: (seconds + _BESIDE) / rows for rows, seconds in best.items()}
+    return next(rows for rows, seconds in found.items() if seconds <= _NEARLY * min(found.values()))
 
 
 def _sizes(largest: int) -> list[int]:

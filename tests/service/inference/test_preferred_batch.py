@@ -42,6 +42,18 @@ def test_largest_batch_need_be_no_power_of_two() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("seconds", "rows"),
+    [
+        pytest.param(lambda rows: 0.2 + 0.001 * rows, 64, id="as far as it goes"),
+        pytest.param(lambda rows: 0.2 + 0.02 * rows, 64, id="when patience ends"),
+        pytest.param(lambda rows: 0.12 if rows <= 8 else 0.12 * rows / 8, 8, id="as long as it pays"),
+    ],
+)
+def test_slow_graph_that_gains_by_large_batches_gets_them(seconds: Callable[[int], float], rows: int) -> None:
+    assert preferred(seconds)[0] == rows
+
+
 def test_slow_graph_is_not_run_with_ever_more_rows() -> None:
     rows, sizes = preferred(lambda rows: 0.07 * rows)
 

@@ -89,16 +89,17 @@ class Authority:
         self._directory = directory
         self._name = name
         self.own = self._files(name)
-        options = ["-x509", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=keyCertSign"]
+        options = ["-x509", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"]
         self._request(self.own, *options, "-out", str(self.own.certificate))
 
     def issue(self, name: str) -> Certificate:
         """Make a certificate for 127.0.0.1, which its owner may show as a server or as a client."""
         made = self._files(f"{self._name}-{name}")
         authority = ["-CA", str(self.own.certificate), "-CAkey", str(self.own.key)]
-        self._request(
-            made, "-x509", "-days", "2", *authority, "-addext", "subjectAltName=IP:127.0.0.1", "-out", str(made.certificate)
-        )
+        # What Python 3.13 asks of a certificate by default is that it says of itself that it is no authority.
+        facts = ("basicConstraints=critical,CA:FALSE", "keyUsage=digitalSignature", "subjectAltName=IP:127.0.0.1")
+        options = [option for fact in facts for option in ("-addext", fact)]
+        self._request(made, "-x509", "-days", "2", *authority, *options, "-out", str(made.certificate))
         return made
 
     def _files(self, name: str) -> Certificate:

@@ -17,7 +17,8 @@ from service.grpc.server import GrpcServer
 from service.http.exchange import Handler
 from service.inference.memory import usable_memory
 from service.inference.threads import available_cpus
-from service.lifecycle import Lifecycle
+from service.lifecycle.lifecycle import Lifecycle
+from service.lifecycle.watching import SETTLE_SECONDS, catch_up, watch
 from service.observability.calls import Watching, watching
 from service.observability.combined import Combined
 from service.observability.event_loop import watch_event_loop
@@ -46,7 +47,6 @@ from service.security.guard import Guard
 from service.security.tls import CertificateFiles
 from service.settings import Settings, listed
 from service.storage.source import source_of
-from service.watching import SETTLE_SECONDS, catch_up, watch
 
 logger = logging.getLogger("axon.app")
 _PART_FOR_BODIES: Final = 4  # one part in so many of the memory is for requests; models and runs need the rest

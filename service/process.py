@@ -12,7 +12,7 @@ from service.stopping import Stopping
 
 
 class ModelChanges(Protocol):
-    """Who loads and unloads models by calls: lifecycle.py in one process, and a process that has others do it too."""
+    """Who loads and unloads models by calls: lifecycle/ in one process, and a process that has others do it too."""
 
     async def load(self, name: str, override: Mapping[str, Any] | None = None) -> None:
         """Load a model, or what is new of it. `override` goes before its model.toml."""

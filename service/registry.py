@@ -43,7 +43,7 @@ class _Model:
 
 
 class Registry:
-    """Finds the model version that a request means. Belongs to the event loop; lifecycle.py decides what is in it."""
+    """Finds the model version that a request means. Belongs to the event loop; lifecycle/ decides what is in it."""
 
     def __init__(self) -> None:
         self._models: dict[str, _Model] = {}

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from service.inference.execution import RunReport
 from service.inference.served_model import Load, ModelFacts, ModelObserver
+from service.lifecycle.transitions import LifecycleObserver
 from service.registry import VersionStatus
-from service.transitions import LifecycleObserver
 
 
 class Combined:

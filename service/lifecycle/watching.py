@@ -8,7 +8,7 @@ from typing import Final
 
 from watchfiles import awatch
 
-from service.lifecycle import Lifecycle
+from service.lifecycle.lifecycle import Lifecycle
 from service.repository.source import Source
 
 logger = logging.getLogger("axon.watching")

@@ -16,13 +16,13 @@ import msgspec
 from service.errors import AxonError, ConfigurationError, InvalidRequest, ModelNotFound, NotFound, PackageError
 from service.inference.loading import Loader
 from service.inference.thread_plan import ThreadPlan
+from service.lifecycle.transitions import LifecycleObserver, Transitions
 from service.offload import offload
 from service.registry import Registry, State
 from service.repository.configuration import Latest, ModelConfiguration
 from service.repository.fingerprint import Fingerprint, Settling, fingerprint
 from service.repository.layout import ModelDirectory, find_models
 from service.repository.source import Key, Source
-from service.transitions import LifecycleObserver, Transitions
 
 logger = logging.getLogger("axon.lifecycle")
 _SHOWN: Final = 20  # versions in an error

@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
-from service import __version__, client
+from service import __version__
+from service.commands.keys import keys
+from service.commands.models import models
+from service.commands.predict import predict
+from service.commands.storage import pull, push
 from service.errors import AxonError
-from service.keys_command import keys
-from service.models_command import models
 from service.observability import logging
 from service.server import serve as serve_settings
 from service.settings import Settings
-from service.storage_command import pull, push
 
 COMMANDS_GROUP = "axon.commands"
 
@@ -90,25 +91,9 @@ def serve(**overrides: Any) -> None:  # noqa: ANN401 -- the options, as they are
     serve_settings(settings)
 
 
-@axon.command()
-@click.argument("model")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The server.")
-@click.option("--top", default=3, show_default=True, type=click.IntRange(min=1), help="How many labels to print for a row.")
-@click.option("--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File that holds an API key.")
-def predict(model: str, file: Path, url: str, top: int, key_file: Path | None) -> None:
-    """Send FILE to MODEL of a running server and print what it answers.
-
-    FILE is JSON (a row, a list of rows, or an object of named values), a picture (.png, .jpg), arrays (.npy, .npz), or a table
-    (.parquet, .arrows).
-    """
-    key = None if key_file is None else key_file.read_text(encoding="utf-8").strip()
-    for line in client.predict(url, model, file, top=top, key=key):
-        click.echo(line)
-
-
 axon.add_command(keys)
 axon.add_command(models)
+axon.add_command(predict)
 axon.add_command(pull)
 axon.add_command(push)
 

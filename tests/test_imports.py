@@ -83,7 +83,7 @@ def importers(*packages: str) -> set[str]:
             id="gRPC",
         ),
         pytest.param(["obstore"], {"service.storage.store"}, id="object stores"),
-        pytest.param(["httpx"], {"service.client"}, id="the HTTP client"),
+        pytest.param(["httpx"], {"service.commands.client"}, id="the HTTP client"),
         pytest.param(
             ["PIL"],
             {"service.protocols.pictures", "training.datasets.cifar10", "training.datasets.image_folder"},
@@ -138,7 +138,6 @@ MAY_IMPORT = {
     ),
     "service.security": (),
     "service.storage": ("service.repository", "service.inference.private_files"),
-    "service.storage_command": ("service.repository", "service.storage"),
     "service.routes": (
         "service.http.exchange",
         "service.http.asgi_exchange",
@@ -176,7 +175,7 @@ MAY_IMPORT = {
     "service.http": ("service.process", "service.request_context"),
     "service.workers": ("service.observability", "service.process", "service.settings"),
     "service.settings": ("service.observability.logging",),
-    "service.client": ("service.repository", "service.protocols"),
+    "service.commands": ("service.repository", "service.protocols", "service.security", "service.settings", "service.storage"),
 }
 
 
@@ -195,6 +194,7 @@ def test_only_the_top_knows_the_application() -> None:
     assert importers("service.app") == {"service.server"}
     assert importers("service.server") == {"service.cli"}
     assert importers("service.cli") == set()
+    assert {module for module in importers("service.commands") if not lies_in(module, "service.commands")} == {"service.cli"}
 
 
 def test_training_knows_only_the_repository_of_the_service_and_what_it_raises() -> None:

@@ -1,4 +1,4 @@
-"""`axon predict`: a file to a running server, the answer into lines for a person."""
+"""A file to a running server over HTTP, and its answer into lines for a person."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from service.client import ClientError, predict
+from service.commands.client import ClientError, predict
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from service.observability.metrics import Metrics
 from service.observability.statistics import Statistics
 from service.observability.traced import Traced
 from service.offload import Turns
-from service.process import ModelChanges, Process
+from service.processes.process import ModelChanges, Process
 from service.registry import Registry
 from service.repository.source import Source
 from service.room import Capacity, Room

@@ -18,21 +18,21 @@ from service.app import build
 from service.errors import ConfigurationError
 from service.grpc.address import Address, reserved
 from service.http.connections import Limits
+from service.http.listening import address_of, listening
 from service.http.server import run
 from service.inference import providers
 from service.inference.memory import keep_memory
-from service.listening import address_of, listening
 from service.observability.calls import require_tracing
 from service.offload import THREAD_PREFIX
-from service.process import Process
+from service.processes.process import Process
+from service.processes.supervisor import Supervisor
+from service.processes.worker import Worker
 from service.routes.metrics import METRICS_PATH, MetricsPort
 from service.security import exposure, key_file
 from service.security.tls import CertificateFiles, RenewingContext
 from service.settings import Settings
 from service.storage.address import is_url
 from service.storage.source import require_usable
-from service.workers.supervisor import Supervisor
-from service.workers.worker import Worker
 
 logger = logging.getLogger("axon.server")
 

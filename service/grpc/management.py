@@ -12,7 +12,7 @@ from service.grpc import messages
 from service.grpc.calls import unary
 from service.grpc.messages import Message
 from service.observability.statistics import Statistics
-from service.process import ModelChanges
+from service.processes.process import ModelChanges
 from service.protocols.metadata import model_metadata, server_metadata
 from service.protocols.model_configuration import load_override, model_configuration
 from service.registry import Registry, State

@@ -20,12 +20,12 @@ from service.grpc.management import Management
 from service.grpc.observed import Observed
 from service.grpc.protection import Protection
 from service.grpc.tls import server_credentials
+from service.processes.stopping import Stopping
 from service.registry import Registry
 from service.request_context import CallObserver
 from service.room import Capacity
 from service.security.guard import Guard
 from service.security.tls import CertificateFiles
-from service.stopping import Stopping
 
 logger = logging.getLogger("axon.grpc")
 

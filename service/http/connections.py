@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Final, Protocol
 
-from service.process import Process
+from service.processes.process import Process
 
 logger = logging.getLogger("axon.http")
 MIN_RATE: Final = 16 * 1024  # bytes a second that a client must send or take to be no slow one

@@ -13,7 +13,7 @@ from litestar.types import ASGIApp
 from service.http.connections import Connections, Limits
 from service.http.exchange import Handler
 from service.http.protocol import HttpProtocol
-from service.process import Process
+from service.processes.process import Process
 
 _TICK = 0.1  # seconds, as uvicorn has it while it serves
 

@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from service.errors import MalformedBody, ModelControlOff
-from service.process import ModelChanges
+from service.processes.process import ModelChanges
 from service.protocols.model_configuration import load_override
 from service.registry import Registry, State, VersionStatus
 

@@ -21,11 +21,11 @@ from typing import Final
 from service.errors import ConfigurationError, NoWorkerStarts
 from service.observability.metrics import WorkerMetrics
 from service.observability.shared_values import Segment, keep_values_in
+from service.processes.changes import Changes
+from service.processes.channel import Channel, Done, Drain, Leaving, Loaded, Message, Opened, Relay, Report, Stop
+from service.processes.slot import Slot, WorkerProcess, connections_of, least_busy
+from service.processes.worker import Worker
 from service.settings import Settings
-from service.workers.changes import Changes
-from service.workers.channel import Channel, Done, Drain, Leaving, Loaded, Message, Opened, Relay, Report, Stop
-from service.workers.slot import Slot, WorkerProcess, connections_of, least_busy
-from service.workers.worker import Worker
 
 logger = logging.getLogger("axon.workers")
 _TICK: Final = 0.05  # seconds

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from service.observability.shared_values import Segment
-from service.stopping import Stopping
+from service.processes.stopping import Stopping
 
 
 class ModelChanges(Protocol):
@@ -35,7 +35,7 @@ class Controlled(Protocol):
 
 
 class Process:
-    """A server that is this one process; workers/worker.py has the process that is one of several.
+    """A server that is this one process; worker.py has the process that is one of several.
 
     After SIGINT or SIGTERM it is not ready, goes on to accept for `delay` seconds, and has `timeout` seconds in all. A second
     signal hurries.

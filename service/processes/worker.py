@@ -12,8 +12,7 @@ from typing import Any, Final
 
 from service.errors import AxonError, ModelLoadError
 from service.observability.shared_values import Segment
-from service.process import Controlled, Process
-from service.workers.channel import (
+from service.processes.channel import (
     Apply,
     Change,
     Channel,
@@ -28,6 +27,7 @@ from service.workers.channel import (
     Report,
     Stop,
 )
+from service.processes.process import Controlled, Process
 
 logger = logging.getLogger("axon.workers")
 REPORT_SECONDS: Final = 0.25

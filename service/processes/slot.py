@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from service.observability.shared_values import Segment
-from service.workers.channel import Channel, Report
+from service.processes.channel import Channel, Report
 
 STEADY_SECONDS: Final = 10.0  # a worker that has served for so long did not fail at its start
 FIRST_DELAY: Final = 0.1  # seconds before the second try; each further one waits twice as long

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from service.workers.channel import Apply, Change, Done, Relay
-from service.workers.slot import WorkerProcess
+from service.processes.channel import Apply, Change, Done, Relay
+from service.processes.slot import WorkerProcess
 
 
 @dataclass

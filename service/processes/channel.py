@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, Self
 
 import msgspec
 
-from service.process import ModelChanges
+from service.processes.process import ModelChanges
 
 _LARGEST: Final = 1 << 16  # bytes of a message; an error's text is cut to less
 _MOST_DESCRIPTORS: Final = 1

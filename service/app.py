@@ -12,13 +12,13 @@ from litestar import Litestar
 from service import __version__
 from service.errors import ConfigurationError
 from service.grpc.address import Address
-from service.grpc.management import Management
 from service.grpc.server import GrpcServer
 from service.http.exchange import Handler
 from service.inference.memory import usable_memory
 from service.inference.threads import available_cpus
 from service.lifecycle.lifecycle import Lifecycle
 from service.lifecycle.watching import SETTLE_SECONDS, catch_up, watch
+from service.management import Management
 from service.observability.calls import Watching, watching
 from service.observability.combined import Combined
 from service.observability.event_loop import watch_event_loop
@@ -26,7 +26,7 @@ from service.observability.metrics import Metrics
 from service.observability.statistics import Statistics
 from service.observability.traced import Traced
 from service.offload import Turns
-from service.processes.process import ModelChanges, Process
+from service.processes.process import Process
 from service.registry import Registry
 from service.repository.source import Source
 from service.room import Capacity, Room
@@ -80,18 +80,17 @@ def build(settings: Settings, process: Process, *, grpc_address: Address | None 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What there is once in a process. `changes` is None where models are not loaded and unloaded by calls."""
+    """What there is once in a process."""
 
     settings: Settings
     process: Process
     calls: Watching
     metrics: Metrics
-    statistics: Statistics
     registry: Registry
     source: Source
     lifecycle: Lifecycle
     guard: Guard | None
-    changes: ModelChanges | None
+    management: Management
     capacity: Capacity
 
 
@@ -134,12 +133,10 @@ def _built(settings: Settings, process: Process) -> _Parts:
     process.change_with(lifecycle)
     guard = None if settings.api_keys is None else Guard(settings.api_keys, observer=measured, share=1 / process.count)
     managed = settings.model_control == "explicit" and may_be_managed(settings.host, keys=guard is not None)
-    changes = process if managed else None
+    management = Management(registry, statistics, process if managed else None)
     turns = Turns(max(_LEAST_TURNS, available_cpus(processes=process.count)))
     room = Room(settings.max_pending_bytes or _room_for_bodies(settings.max_body_size, process.count))
-    return _Parts(
-        settings, process, calls, measured, statistics, registry, source, lifecycle, guard, changes, Capacity(turns, room)
-    )
+    return _Parts(settings, process, calls, measured, registry, source, lifecycle, guard, management, Capacity(turns, room))
 
 
 def _room_for_bodies(largest: int, processes: int) -> int:
@@ -150,7 +147,7 @@ def _grpc_server(parts: _Parts, address: Address) -> GrpcServer:
     settings = parts.settings
     return GrpcServer(
         parts.registry,
-        Management(parts.registry, parts.statistics, parts.changes),
+        parts.management,
         address,
         parts.capacity,
         max_message_size=settings.max_body_size,
@@ -167,7 +164,7 @@ def _routed(parts: _Parts, life: Callable[[Litestar], AbstractAsyncContextManage
     application = Litestar(
         route_handlers=[
             *health.handlers(registry),
-            *repository.handlers(registry, parts.changes),
+            *repository.handlers(parts.management),
             *metrics.handlers(parts.metrics),
             *documentation.handlers(),
             *openapi.handlers(registry, complete=complete),
@@ -180,7 +177,7 @@ def _routed(parts: _Parts, life: Callable[[Litestar], AbstractAsyncContextManage
     )
     answering = Answering(parts.capacity, max_body_size=settings.max_body_size, min_compress_size=settings.min_compress_size)
     mounts: dict[str, Mount] = {
-        models.PATH: ModelRoutes(registry, parts.statistics, Inference(registry, answering)),
+        models.PATH: ModelRoutes(registry, parts.management, Inference(registry, answering)),
         tensorflow_serving.PATH: TensorflowServingRoutes(registry, answering),
         prediction.PATH: PredictionRoutes(registry, answering),
     }

@@ -7,24 +7,21 @@ import msgspec
 from google.protobuf.json_format import ParseDict
 
 from service import __version__
-from service.errors import AxonError, InvalidRequest, ModelControlOff
+from service.errors import AxonError, InvalidRequest
 from service.grpc import messages
 from service.grpc.calls import unary
 from service.grpc.messages import Message
-from service.observability.statistics import Statistics
-from service.processes.process import ModelChanges
-from service.protocols.metadata import model_metadata, server_metadata
-from service.protocols.model_configuration import load_override, model_configuration
-from service.registry import Registry, State
+from service.management import Management
+from service.protocols.metadata import server_metadata
+from service.registry import Registry
 
 
-class Management:
-    """The handlers over a registry; without `changes`, loading and unloading are refused."""
+class ManagementCalls:
+    """The handlers over a registry."""
 
-    def __init__(self, registry: Registry, statistics: Statistics, changes: ModelChanges | None) -> None:
+    def __init__(self, registry: Registry, management: Management) -> None:
         self._registry = registry
-        self._statistics = statistics
-        self._changes = changes
+        self._management = management
 
     def handlers(self) -> dict[str, grpc.RpcMethodHandler]:
         """Return them by their names."""
@@ -60,8 +57,7 @@ class Management:
         return _ServerMetadata(**server_metadata(__version__))
 
     async def _model_metadata(self, request: Message) -> Message:
-        model = self._registry.get(request.name, request.version or None)
-        metadata = model_metadata(model.name, self._registry.versions(model.name), model.signature)
+        metadata = self._management.metadata(request.name, request.version or None)
         response = _ModelMetadata(name=metadata.name, versions=metadata.versions, platform=metadata.platform)
         for tensors, described in ((response.inputs, metadata.inputs), (response.outputs, metadata.outputs)):
             for tensor in described:
@@ -69,46 +65,32 @@ class Management:
         return response
 
     async def _config(self, request: Message) -> Message:
-        model = self._registry.get(request.name, request.version or None)
-        return _Config(config=_filled(_ModelConfig(), model_configuration(model)))
+        return _Config(config=_filled(_ModelConfig(), self._management.configuration(request.name, request.version or None)))
 
     async def _statistics_of(self, request: Message) -> Message:
         """Give the statistics of one version, of all versions of a model that serve, or of all models."""
-        if not request.name:
-            versions = [(model.name, model.version) for model in self._registry.served()]
-        else:
-            wanted = self._registry.get(request.name, request.version or None)
-            numbers = [wanted.version] if request.version else self._registry.versions(request.name)
-            versions = [(request.name, number) for number in numbers]
-        found = [self._statistics.of(name, number) for name, number in versions]
+        asked = self._management
+        found = asked.statistics(request.name, request.version or None) if request.name else asked.all_statistics()
         return _filled(_Statistics(), {"model_stats": found})
 
     async def _index(self, request: Message) -> Message:
         _refuse_repository(request)
         response = _Index()
-        for entry in self._registry.index():
-            if entry.state is State.READY or not request.ready:
-                response.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
+        for entry in self._management.index(ready=request.ready):
+            response.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
         return response
 
     async def _load(self, request: Message) -> Message:
-        changes = self._allowed()
+        self._management.require_control()
         _refuse_repository(request)
-        name = request.model_name
-        serving = self._registry.get(name) if self._registry.versions(name) else None
-        await changes.load(name, load_override(_values(request.parameters), name, serving))
+        await self._management.load(request.model_name, _values(request.parameters))
         return _Load()
 
     async def _unload(self, request: Message) -> Message:
-        changes = self._allowed()
+        self._management.require_control()
         _refuse_repository(request)
-        await changes.unload(request.model_name)
+        await self._management.unload(request.model_name)
         return _Unload()
-
-    def _allowed(self) -> ModelChanges:
-        if self._changes is None:
-            raise ModelControlOff
-        return self._changes
 
 
 def _refuse_repository(request: Message) -> None:

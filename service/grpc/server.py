@@ -16,10 +16,11 @@ from service.grpc.address import Address
 from service.grpc.health import NAME as HEALTH
 from service.grpc.health import Health
 from service.grpc.inferring import Inference
-from service.grpc.management import Management
+from service.grpc.management import ManagementCalls
 from service.grpc.observed import Observed
 from service.grpc.protection import Protection
 from service.grpc.tls import server_credentials
+from service.management import Management
 from service.processes.stopping import Stopping
 from service.registry import Registry
 from service.request_context import CallObserver
@@ -109,7 +110,8 @@ class GrpcServer:
             ),
         )
         admit = None if self._protection is None else self._protection.admit_message
-        methods = Inference(self._registry, self._capacity, stopping=stopping, admit=admit).handlers() | self._management.handlers()
+        inference = Inference(self._registry, self._capacity, stopping=stopping, admit=admit)
+        methods = inference.handlers() | ManagementCalls(self._registry, self._management).handlers()
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(messages.SERVICE, methods), health.handler()),
         )

@@ -4,13 +4,9 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import msgspec
-
 from service.errors import MethodNotAllowed, NotFound, shown
 from service.http.exchange import Exchange
-from service.observability.statistics import Statistics
-from service.protocols.metadata import model_metadata, properties
-from service.protocols.model_configuration import model_configuration
+from service.management import Management
 from service.registry import Registry
 from service.routes.answering import respond_json
 from service.routes.inference import Inference
@@ -23,9 +19,9 @@ _CALL: Final = re.compile(r"/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready|confi
 class ModelRoutes:
     """The handlers below `/v2/models`."""
 
-    def __init__(self, registry: Registry, statistics: Statistics, infer: Inference) -> None:
+    def __init__(self, registry: Registry, management: Management, infer: Inference) -> None:
         self._registry = registry
-        self._statistics = statistics
+        self._management = management
         self._actions: dict[str | None, tuple[str, Callable[..., Awaitable[None]]]] = {
             None: ("GET", self._metadata),
             "ready": ("GET", self._ready),
@@ -48,31 +44,23 @@ class ModelRoutes:
         return handle(exchange, name, version)
 
     async def _metadata(self, exchange: Exchange, name: str, version: str | None) -> None:
-        model = self._registry.get(name, version)
-        metadata = model_metadata(model.name, self._registry.versions(model.name), model.signature)
-        await respond_json(exchange, msgspec.structs.replace(metadata, properties=properties(model)))
+        await respond_json(exchange, self._management.metadata(name, version))
 
     async def _ready(self, exchange: Exchange, name: str, version: str | None) -> None:
         model = self._registry.get(name, version)
         await respond_json(exchange, {"name": model.name, "ready": True})
 
     async def _config(self, exchange: Exchange, name: str, version: str | None) -> None:
-        await respond_json(exchange, model_configuration(self._registry.get(name, version)))
+        await respond_json(exchange, self._management.configuration(name, version))
 
     async def _stats(self, exchange: Exchange, name: str, version: str | None) -> None:
         """Give the statistics of one version, or of all versions of a model that serve."""
-        wanted = self._registry.get(name, version)
-        numbers = self._registry.versions(name) if version is None else [wanted.version]
-        await self._respond_statistics(exchange, [(name, number) for number in numbers])
+        await respond_json(exchange, {"model_stats": self._management.statistics(name, version)})
 
     async def _all_stats(self, exchange: Exchange) -> None:
         if exchange.method != "GET":
             raise MethodNotAllowed(exchange.method, ALL_STATISTICS_PATH, "GET")
-        await self._respond_statistics(exchange, [(model.name, model.version) for model in self._registry.served()])
-
-    async def _respond_statistics(self, exchange: Exchange, versions: list[tuple[str, int]]) -> None:
-        found = [self._statistics.of(name, version) for name, version in versions]
-        await respond_json(exchange, {"model_stats": found})
+        await respond_json(exchange, {"model_stats": self._management.all_statistics()})
 
     async def _list(self, exchange: Exchange, path: str) -> None:
         """`GET /v2/models`, as KServe has it: the names of the models that are ready."""

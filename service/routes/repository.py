@@ -7,10 +7,9 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from service.errors import MalformedBody, ModelControlOff
-from service.processes.process import ModelChanges
-from service.protocols.model_configuration import load_override
-from service.registry import Registry, State, VersionStatus
+from service.errors import MalformedBody
+from service.management import Management
+from service.registry import VersionStatus
 
 PATH = "/v2/repository"
 INDEX_PATH = PATH + "/index"
@@ -33,36 +32,29 @@ class LoadRequest(msgspec.Struct, frozen=True):
     parameters: dict[str, str | bool | int | float] = {}
 
 
-def handlers(registry: Registry, changes: ModelChanges | None) -> list[HTTPRouteHandler]:
-    """Return the handlers over a registry; without `changes`, loading and unloading are refused."""
+def handlers(management: Management) -> list[HTTPRouteHandler]:
+    """Return the handlers."""
 
     @post(INDEX_PATH, status_code=200)
     async def index(request: Request[Any, Any, Any]) -> list[VersionStatus]:
         wanted = _decode(await request.body(), IndexRequest, '{"ready": true}')
-        return [status for status in registry.index() if status.state is State.READY or not wanted.ready]
+        return management.index(ready=wanted.ready)
 
     @post(LOAD_PATH, status_code=200)
     async def load(model_name: FromPath[str], request: Request[Any, Any, Any]) -> dict[str, str | bool]:
-        allowed = _allowed(changes)
+        management.require_control()
         parameters = _decode(await request.body(), LoadRequest, '{"parameters": {"config": "..."}}').parameters
-        serving = registry.get(model_name) if registry.versions(model_name) else None
-        await allowed.load(model_name, load_override(parameters, model_name, serving))
+        await management.load(model_name, parameters)
         return {"name": model_name, "load": True}
 
     @post(UNLOAD_PATH, status_code=200)
     async def unload(model_name: FromPath[str], request: Request[Any, Any, Any]) -> dict[str, str | bool]:
-        allowed = _allowed(changes)
+        management.require_control()
         _decode(await request.body(), LoadRequest, '{"parameters": {"unload_dependents": false}}')  # no model depends on another
-        await allowed.unload(model_name)
+        await management.unload(model_name)
         return {"name": model_name, "unload": True}
 
     return [index, load, unload]
-
-
-def _allowed(changes: ModelChanges | None) -> ModelChanges:
-    if changes is None:
-        raise ModelControlOff
-    return changes
 
 
 def _decode(body: bytes, kind: type[Kind], example: str) -> Kind:

@@ -9,6 +9,15 @@ from typing import Final, ParamSpec, TypeVar
 
 THREAD_PREFIX: Final = "axon-"
 
+# Bytes beyond which reading a request or writing an answer leaves the event loop: there it would take milliseconds, in which
+# nothing else goes on. Below, a thread is a loss: it has to be started, and while it parses or writes JSON nobody else gets
+# Python's lock, so that the loop runs only between the steps. What a byte costs depends on what it is.
+LARGE_ROWS: Final = 1 << 16  # JSON whose values are looked at one by one: rows, named values
+LARGE_ROWS_ANSWER: Final = 1 << 18  # outputs, as they are in memory, that become rows, labels, files
+LARGE_TENSORS: Final = 1 << 20  # JSON of tensors, which is read into arrays in one go and written from them
+LARGE_CONTENTS: Final = 1 << 18  # typed contents of protobuf, and strings in any form
+LARGE_RAW: Final = 1 << 22  # numbers in raw form, which are at most copied
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 

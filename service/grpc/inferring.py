@@ -13,14 +13,12 @@ from service.grpc.inference import Envelope
 from service.grpc.status import Context, Metadata
 from service.inference.batcher import Timing
 from service.inference.served_model import ServedModel
+from service.offload import LARGE_CONTENTS, LARGE_RAW
 from service.protocols.open_inference import InferRequest
 from service.registry import Registry
 from service.request_context import request_context, stage
 from service.room import Capacity
 
-# Bytes from which reading leaves the event loop: there it would take milliseconds. Numbers in raw form are at most copied.
-_LARGE: Final = 1 << 18
-_LARGE_RAW: Final = 1 << 22
 _MOST_IN_FLIGHT: Final = 64  # requests of one stream that are read before the first of them is answered
 _INFER_RESPONSE: Final = 2
 
@@ -80,7 +78,7 @@ class Inference:
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                     answers.put_nowait(task)
-                    if len(body) > _LARGE_RAW:
+                    if len(body) > LARGE_RAW:
                         await asyncio.wait((task,))  # what one stream holds in memory stays bounded
             finally:
                 answers.put_nowait(None)
@@ -136,7 +134,7 @@ class Inference:
         """Read the tensors, on a thread if that takes long, and find the model that serves when that is done."""
         model = self._registry.get(envelope.model, envelope.version)
         with model.reading:
-            if size <= (_LARGE_RAW if envelope.raw and not model.takes_text else _LARGE):
+            if size <= (LARGE_RAW if envelope.raw and not model.takes_text else LARGE_CONTENTS):
                 return model, inference.decode(envelope)
             request = await self._turns.run(inference.decode, envelope)
         return self._registry.get(envelope.model, envelope.version), request

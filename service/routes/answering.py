@@ -12,6 +12,7 @@ from service.errors import ShuttingDown
 from service.http.exchange import Exchange, Headers
 from service.inference.batcher import Timing
 from service.inference.served_model import Answer, ServedModel
+from service.offload import LARGE_ROWS, LARGE_ROWS_ANSWER
 from service.protocols.compression import accepted_coding, compress
 from service.protocols.features import ModelInputs
 from service.request_context import request_context, stage
@@ -20,9 +21,6 @@ from service.routes.requests import Body, deadline, read_body
 
 JSON_TYPE: Final = b"application/json"
 BINARY_TYPE: Final = b"application/octet-stream"
-# Bytes from which decoding and encoding leave the event loop: there they would take milliseconds.
-_LARGE_BODY: Final = 1 << 16
-_LARGE_ANSWER: Final = 1 << 18
 
 
 class Encoded(msgspec.Struct, frozen=True):
@@ -44,7 +42,7 @@ class Decoded(msgspec.Struct, frozen=True):
     outputs: tuple[str, ...] = ()
     timeout: float | None = None
     priority: int = 0
-    large: float = _LARGE_ANSWER
+    large: float = LARGE_ROWS_ANSWER
 
 
 Find = Callable[[], ServedModel]
@@ -122,7 +120,7 @@ async def respond_json(exchange: Exchange, content: object) -> None:
 
 def may_take_long(body: bytes, _model: ServedModel) -> bool:
     """Whether a body may take milliseconds to decode: a large one, and one with a picture or anything else beside plain JSON."""
-    return len(body) > _LARGE_BODY or not body.isascii() or b"b64" in body or b"\\u" in body
+    return len(body) > LARGE_ROWS or not body.isascii() or b"b64" in body or b"\\u" in body
 
 
 def _decoded(body: Body, model: ServedModel, decode: Decode) -> Decoded:

@@ -8,15 +8,13 @@ from typing import Final
 from service.errors import MalformedBody, shown
 from service.http.exchange import Exchange
 from service.inference.served_model import Answer, ServedModel
+from service.offload import LARGE_TENSORS
 from service.protocols import open_inference
 from service.protocols.features import ModelInputs
 from service.protocols.open_inference import InferRequest
 from service.registry import Registry
 from service.routes.answering import BINARY_TYPE, Answering, Decoded, Encoded
 
-# Bytes from which decoding and encoding leave the event loop. It runs between their steps; while JSON is parsed or written it does
-# not, wherever that happens, since nobody else gets Python's lock. So for what takes a millisecond or two a thread is a loss.
-_LARGE: Final = 1 << 20
 _JSON_SIZE: Final = b"inference-header-content-length"
 
 
@@ -36,9 +34,9 @@ class Inference:
 
 def _takes_long(json_size: str | None, body: bytes, model: ServedModel) -> bool:
     """Whether decoding may take milliseconds. Numbers in binary form are looked at, not read."""
-    if len(body) <= _LARGE:
+    if len(body) <= LARGE_TENSORS:
         return False
-    return json_size is None or model.takes_text or not json_size.isdecimal() or int(json_size[:20]) > _LARGE
+    return json_size is None or model.takes_text or not json_size.isdecimal() or int(json_size[:20]) > LARGE_TENSORS
 
 
 def _decode(json_size: str | None, body: bytes, model: ServedModel) -> Decoded:
@@ -49,7 +47,7 @@ def _decode(json_size: str | None, body: bytes, model: ServedModel) -> Decoded:
         request.output_names,
         request.options.timeout,
         request.options.priority,
-        inf if request.options.binary_outputs else _LARGE,  # which are copied at the most
+        inf if request.options.binary_outputs else LARGE_TENSORS,  # which are copied at the most
     )
 
 

@@ -17,9 +17,9 @@ from service.grpc.messages import Message
 from service.inference.served_model import Answer
 from service.protocols import binary_tensors
 from service.protocols.classification import classes
-from service.protocols.open_inference import InferRequest, RequestedOutput, refuse_many
+from service.protocols.infer_request import InferRequest, RequestedOutput, datatype_of, refuse_many
 from service.protocols.parameters import OutputOptions, Parameters, output_options, refuse_shared_memory, request_options
-from service.repository.datatypes import DATATYPES, Datatype
+from service.repository.datatypes import MAX_RANK
 
 Array = np.ndarray[Any, Any]
 
@@ -30,7 +30,6 @@ _CONTENTS: Final = 5 << 3 | 2
 _FLOATS: Final = (6 << 3 | 2, 7 << 3 | 2)  # the contents that protobuf copies as they are
 _MOST_CONTENTS: Final = 8 << 20  # bytes of others, each value of which protobuf reads by itself: about a second
 _RAW_OUTPUTS: Final = 6
-_MAX_RANK: Final = 32
 _LONGEST_NUMBER: Final = 10  # bytes
 # tritonclient asks in this way to be told which answer of a stream is the last for its request: here, every one.
 _ASKS_FOR_FINAL: Final = "triton_enable_empty_final_response"
@@ -108,8 +107,8 @@ def _refuse_slow(walk: wire.Walk, number: int, begin: int, end: int) -> None:
     if number not in _TENSORS:
         return
     for tag, _, start, stop in walk.fields(begin, end):
-        if tag == _SHAPE and stop - start > _MAX_RANK * _LONGEST_NUMBER:
-            raise MalformedBody(f"A tensor has no valid shape; expected up to {_MAX_RANK} sizes of 0 or more.")
+        if tag == _SHAPE and stop - start > MAX_RANK * _LONGEST_NUMBER:
+            raise MalformedBody(f"A tensor has no valid shape; expected up to {MAX_RANK} sizes of 0 or more.")
         if tag == _CONTENTS and stop - start > _MOST_CONTENTS:
             first, _, _, last = next(walk.fields(start, stop), (0, 0, 0, 0))
             if first not in _FLOATS or last != stop:
@@ -138,10 +137,10 @@ def _input(tensor: Message, raw: memoryview | bytes | None) -> Array:
     where = f"Input '{shown(tensor.name)}'"
     if tensor.parameters:
         refuse_shared_memory(_parameters(tensor.parameters, where), where)
-    datatype = _datatype(tensor.datatype, where)
-    shape = tuple(tensor.shape[: _MAX_RANK + 1])
-    if len(shape) > _MAX_RANK or any(size < 0 for size in shape):
-        raise MalformedBody(f"{where} has no valid shape; expected up to {_MAX_RANK} sizes of 0 or more, the batch axis first.")
+    datatype = datatype_of(tensor.datatype, where)
+    shape = tuple(tensor.shape[: MAX_RANK + 1])
+    if len(shape) > MAX_RANK or any(size < 0 for size in shape):
+        raise MalformedBody(f"{where} has no valid shape; expected up to {MAX_RANK} sizes of 0 or more, the batch axis first.")
     if raw is None:
         return contents.to_array(tensor.contents, datatype=datatype, shape=shape, where=where)
     if tensor.HasField("contents"):
@@ -152,13 +151,6 @@ def _input(tensor: Message, raw: memoryview | bytes | None) -> Array:
 def _output(output: Message) -> RequestedOutput:
     where = f"Output '{shown(output.name)}'"
     return RequestedOutput(output.name, output_options(_parameters(output.parameters, where), where))
-
-
-def _datatype(value: str, where: str) -> Datatype:
-    for datatype in DATATYPES:
-        if value == datatype:
-            return datatype
-    raise MalformedBody(f"{where} has datatype '{shown(value)}'; expected one of {', '.join(DATATYPES)}.")
 
 
 def _parameters(parameters: Any, where: str) -> Parameters:  # noqa: ANN401 -- a map field

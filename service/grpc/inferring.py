@@ -14,7 +14,7 @@ from service.grpc.status import Context, Metadata
 from service.inference.batcher import Timing
 from service.inference.served_model import ServedModel
 from service.offload import LARGE_CONTENTS, LARGE_RAW
-from service.protocols.open_inference import InferRequest
+from service.protocols.infer_request import InferRequest
 from service.registry import Registry
 from service.request_context import request_context, stage
 from service.room import Capacity

@@ -6,12 +6,14 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from service.errors import MalformedBody
+from service.errors import MalformedBody, shown
 from service.protocols.parameters import PLAIN_REQUEST, OutputOptions, Parameters, RequestOptions
+from service.repository.datatypes import DATATYPES, Datatype
 
 Array = np.ndarray[Any, Any]
 
 _MOST_TENSORS: Final = 4096
+_DATATYPES: Final[dict[str, Datatype]] = {datatype: datatype for datatype in DATATYPES}
 
 
 class RequestedOutput(msgspec.Struct, frozen=True):
@@ -41,3 +43,12 @@ def refuse_many(tensors: Sized, what: str) -> None:
     """Raise MalformedBody for more tensors than any model has: each takes time and a kilobyte before its name proves unknown."""
     if len(tensors) > _MOST_TENSORS:
         raise MalformedBody(f"The request has {len(tensors)} {what}; a request may have up to {_MOST_TENSORS}.")
+
+
+def datatype_of(value: object, where: str) -> Datatype:
+    """Return the datatype that a tensor, which errors name as `where`, says it has. Raises MalformedBody."""
+    datatype = _DATATYPES.get(value) if isinstance(value, str) else None
+    if datatype is not None:
+        return datatype
+    given = f"'{shown(value)}'" if isinstance(value, str) else "that is missing or no string"
+    raise MalformedBody(f"{where} has datatype {given}; expected one of {', '.join(DATATYPES)}.")

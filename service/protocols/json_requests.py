@@ -7,15 +7,13 @@ import simdjson
 
 from service.errors import MalformedBody, shown
 from service.protocols import binary_tensors
-from service.protocols.infer_request import InferRequest, RequestedOutput, refuse_many
+from service.protocols.infer_request import InferRequest, RequestedOutput, datatype_of, refuse_many
 from service.protocols.json_tensors import WrittenTensor, members, parse, refuse_irregular, to_array
 from service.protocols.parameters import Parameters, output_options, refuse_shared_memory, request_options
-from service.repository.datatypes import DATATYPES, Datatype
+from service.repository.datatypes import MAX_RANK
 
 Array = np.ndarray[Any, Any]
 
-_DATATYPES: Final[dict[str, Datatype]] = {datatype: datatype for datatype in DATATYPES}
-_MAX_RANK: Final = 32
 _MAX_SIZE: Final = 2**63 - 1
 
 
@@ -96,7 +94,7 @@ def _input(tensor: object, index: int, blobs: _Blobs, written: list[WrittenTenso
     where = f"Input '{shown(name)}'"
     parameters = _parameters(given, where)
     refuse_shared_memory(parameters, where)
-    datatype = _datatype(kind, where)
+    datatype = datatype_of(kind, where)
     shape = _shape(sizes, where)
     size = parameters.get("binary_data_size")
     if size is None:
@@ -109,15 +107,8 @@ def _input(tensor: object, index: int, blobs: _Blobs, written: list[WrittenTenso
     return name, binary_tensors.to_array(blobs.take(size, where), datatype=datatype, shape=shape, where=where), False
 
 
-def _datatype(value: object, where: str) -> Datatype:
-    datatype = _DATATYPES.get(value) if isinstance(value, str) else None
-    if datatype is not None:
-        return datatype
-    raise MalformedBody(f"{where} has datatype {_quoted(value)}; expected one of {', '.join(DATATYPES)}.")
-
-
 def _shape(value: object, where: str) -> tuple[int, ...]:
-    if isinstance(value, simdjson.Array) and len(value) <= _MAX_RANK:
+    if isinstance(value, simdjson.Array) and len(value) <= MAX_RANK:
         sizes = [size for size in value if type(size) is int and 0 <= size <= _MAX_SIZE]
         if len(sizes) == len(value):
             return tuple(sizes)
@@ -149,7 +140,3 @@ def _parameters(value: object, where: str) -> Parameters:
         if len(parameters) == len(value):
             return parameters
     raise MalformedBody(f"The parameters of {where} must be an object of strings, numbers and booleans.")
-
-
-def _quoted(value: object) -> str:
-    return f"'{shown(value)}'" if isinstance(value, str) else "that is missing or no string"

@@ -14,11 +14,10 @@ import simdjson
 from service.errors import MalformedBody, shown
 from service.protocols.json_tensors import expected, flat_array, flattened, from_values, lists_in
 from service.protocols.json_with_nan import parse
-from service.repository.datatypes import Datatype
+from service.repository.datatypes import MAX_RANK, Datatype
 
 Array = np.ndarray[Any, Any]
 
-_MAX_RANK: Final = 32
 _LISTS: Final = (simdjson.Array, list)
 _FEW: Final = 4096
 _COUNTED: Final = 0xFFFFFF  # simdjson counts the items of a list no further
@@ -125,8 +124,8 @@ def shape_of(data: object, where: str) -> tuple[int, ...]:
     sizes: list[int] = []
     item: Any = data
     while is_list(item):
-        if len(sizes) == _MAX_RANK:
-            raise MalformedBody(f"{where} is nested more than {_MAX_RANK} levels deep.")
+        if len(sizes) == MAX_RANK:
+            raise MalformedBody(f"{where} is nested more than {MAX_RANK} levels deep.")
         sizes.append(len(item))
         item = item[0] if len(item) else None
     return tuple(sizes)

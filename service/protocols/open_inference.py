@@ -16,13 +16,11 @@ from service.errors import MalformedBody
 from service.inference.served_model import Answer
 from service.protocols import binary_tensors, json_requests, small_requests
 from service.protocols.classification import classes
-from service.protocols.infer_request import InferRequest, RequestedOutput, refuse_many
+from service.protocols.infer_request import InferRequest
 from service.protocols.json_tensors import from_bfloat16
 from service.protocols.parameters import BINARY_REQUEST, OutputOptions
 from service.repository.datatypes import to_numpy
 from service.repository.signature import Signature
-
-__all__ = ["EncodedAnswer", "InferRequest", "RequestedOutput", "decode", "decode_raw", "encode", "refuse_many"]
 
 Array = np.ndarray[Any, Any]
 

@@ -1,4 +1,4 @@
-"""Tensor datatypes by their Open Inference Protocol names, with their numpy types."""
+"""Tensor datatypes by their Open Inference Protocol names, with their numpy types; how many axes a tensor may have."""
 
 from typing import Final, Literal, get_args
 
@@ -8,6 +8,7 @@ Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES", "BF16"
 ]
 DATATYPES: Final[tuple[Datatype, ...]] = get_args(Datatype)
+MAX_RANK: Final = 32  # axes that a tensor of a client may have
 
 # BYTES is a numpy object array of str, as onnxruntime takes and gives strings. numpy has no bfloat16: a BF16 value is the two bytes
 # of it, which no other datatype is, so that it is never taken for a number of 16 bits.

@@ -11,7 +11,7 @@ from service.inference.served_model import Answer, ServedModel
 from service.offload import LARGE_TENSORS
 from service.protocols import open_inference
 from service.protocols.features import ModelInputs
-from service.protocols.open_inference import InferRequest
+from service.protocols.infer_request import InferRequest
 from service.registry import Registry
 from service.routes.answering import BINARY_TYPE, Answering, Decoded, Encoded
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from service.errors import AxonError
 from service.protocols.compression import compress, decompress
-from service.protocols.open_inference import InferRequest, decode, decode_raw
+from service.protocols.infer_request import InferRequest
+from service.protocols.open_inference import decode, decode_raw
 from service.repository.datatypes import DATATYPES, Datatype, to_numpy
 from service.repository.signature import Signature, TensorSpec
 

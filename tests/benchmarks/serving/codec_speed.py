@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from service.inference.batcher import Timing
 from service.inference.served_model import Answer
 from service.protocols import open_inference
+from service.protocols.infer_request import InferRequest
 from service.repository.signature import TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -59,7 +60,7 @@ def writing(shape: tuple[int, ...]) -> None:
     """Compare how an answer is written."""
     values = np.random.default_rng(0).random(shape, dtype=np.float32)
     answer = Answer([(TensorSpec("y", "FP32", shape), values)], Timing(0.0, 0.0))
-    request = open_inference.InferRequest(inputs={})
+    request = InferRequest(inputs={})
 
     def ours() -> bytes:
         return bytes(open_inference.encode(answer, model="m", version=1, request=request).parts[0])

@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 from service.errors import MalformedBody
 from service.inference.batcher import Timing
 from service.inference.served_model import Answer
-from service.protocols.open_inference import (
-    InferRequest,
-    RequestedOutput,
-    decode,
-    decode_raw,
-    encode,
-)
+from service.protocols.infer_request import InferRequest, RequestedOutput
+from service.protocols.open_inference import decode, decode_raw, encode
 from service.protocols.parameters import OutputOptions, RequestOptions
 from service.repository.datatypes import DATATYPES, Datatype, to_numpy
 from service.repository.signature import Signature, TensorSpec

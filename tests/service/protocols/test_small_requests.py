@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from service.errors import MalformedBody
 from service.protocols import json_requests
-from service.protocols.open_inference import InferRequest, RequestedOutput, decode
+from service.protocols.infer_request import InferRequest, RequestedOutput
+from service.protocols.open_inference import decode
 from service.protocols.parameters import OutputOptions
 from service.protocols.small_requests import read, read_apart
 from service.repository.datatypes import DATATYPES, to_numpy

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -219,6 +220,13 @@ class Server:
             match = self._found(pattern)
             assert match, f"no {pattern!r} in: {''.join(self._lines)}"
             return match
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so that the process does not log; it is asked again and again."""
+        end = time.monotonic() + DEADLINE
+        while not condition():
+            assert time.monotonic() < end, f"in vain; the log: {self.log}"
+            time.sleep(0.01)
 
     def started(self) -> "Server":
         """Wait until the repository is loaded."""

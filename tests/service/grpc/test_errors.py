@@ -160,15 +160,22 @@ def test_unavailable_says_when_to_try_again(stub: Any) -> None:
     assert (trailers["grpc-retry-pushback-ms"], trailers["retry-after"]) == ("1000", "1")
 
 
-def test_full_queue_is_unavailable(running: Any, stub_of: Any, save: Any, graphs: Any, tmp_path: Path) -> None:
+def test_full_queue_is_unavailable(
+    running: Any, stub_of: Any, save: Any, graphs: Any, request_of: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A request of more rows than may wait is taken if nothing else waits, and leaves no room as long as it takes."""
     save(graphs.slow(), tmp_path / "slow" / "1")
     (tmp_path / "slow" / "model.toml").write_text("[batching]\nmax_batch_size = 1\nmax_queue_size = 2\n")
     with running(tmp_path) as server:
         stub = stub_of(server)
-        flood = [stub.calls.ModelInfer.future(request("slow"), timeout=60) for _ in range(30)]
-        codes = {call.code() for call in flood}
+        filling = stub.calls.ModelInfer.future(request_of("slow", ("x", "FP32", np.ones((2000, 4), np.float32))), timeout=60)
+        server.until(lambda: server.metric("axon_inference_pending_rows", model="slow") > 1000)
+        refused = stub.refusal(request("slow"))
+        waits = not filling.done()
+        filling.cancel()
 
-    assert codes == {Code.OK, Code.UNAVAILABLE}
+        assert waits
+        assert (refused.code(), dict(refused.trailing_metadata())["error-code"]) == (Code.UNAVAILABLE, "queue_full")
 
 
 def test_message_beyond_the_limit_is_refused(stub: Any, body_limit: int, alive: Callable[[], bool]) -> None:

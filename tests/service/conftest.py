@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -244,6 +245,16 @@ class Server:
         status = self.process.wait(DEADLINE)
         self._reader.join(DEADLINE)
         return status
+
+    def accepts(self) -> bool:
+        """Whether it takes new connections; not, once it has closed its socket."""
+        try:
+            socket.create_connection(self.address, timeout=DEADLINE).close()
+        except ConnectionRefusedError:
+            return False
+        except ConnectionResetError:  # it closes its socket in between
+            return True
+        return True
 
     def infer(self, model: str, body: Any, **options: Any) -> requests.Response:
         """Post an infer request: any JSON, or bytes as they are."""

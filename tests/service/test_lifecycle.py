@@ -23,16 +23,6 @@ def one_model(tmp_path: Path, graphs: Any, save: Callable[..., Path]) -> Path:
     return tmp_path / "models"
 
 
-def refuses_connections(address: tuple[str, int]) -> bool:
-    try:
-        socket.create_connection(address, timeout=60).close()
-    except ConnectionRefusedError:
-        return True
-    except ConnectionResetError:  # the server closed its socket in between
-        return False
-    return False
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_the_server_after_the_requests_in_flight(
     number: signal.Signals, running: Launch, one_model: Path, good_request: dict[str, Any]
@@ -47,8 +37,7 @@ def test_signal_ends_the_server_after_the_requests_in_flight(
         connection.endheaders()
         interim = connection.sock.recv(1000)
         server.process.send_signal(number)
-        while not refuses_connections(server.address):
-            assert server.process.poll() is None
+        server.until(lambda: not server.accepts())
         connection.send(body)
         with connection.getresponse() as response:
             status = response.status

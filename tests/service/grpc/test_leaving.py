@@ -154,7 +154,7 @@ def test_second_signal_hurries(slow: Any, stub_of: Any, request_of: Callable[...
     started = time.monotonic()
 
     slow.process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)
+    slow.until(lambda: not slow.accepts())
     slow.process.send_signal(signal.SIGTERM)
 
     assert slow.ended() == 0
@@ -162,15 +162,20 @@ def test_second_signal_hurries(slow: Any, stub_of: Any, request_of: Callable[...
     assert call.code() is not Code.OK
 
 
-def test_messages_of_a_stream_share_runs(server: Any, stub: Any, request_of: Callable[..., Any]) -> None:
-    before = server.metric("axon_inference_runs_total", model="slow")
-    request = request_of("slow", ("x", "FP32", np.ones((1, 4), np.float32)))
+def test_messages_of_a_stream_share_runs(
+    running: Any, stub_of: Any, save: Any, graphs: Any, tmp_path: Path, one_row: Any, request_of: Callable[..., Any]
+) -> None:
+    """The model works on the four runs of the first message when the others arrive."""
+    save(graphs.slow(), tmp_path / "slow" / "1")
+    (tmp_path / "slow" / "model.toml").write_text("[batching]\nmax_batch_size = 40\npreferred_batch_size = 40\n")
+    with running(tmp_path) as server:
+        messages = [rows(160, request_of), *[one_row] * 40]
 
-    answers = list(stub.calls.ModelStreamInfer(iter([request] * 40), timeout=DEADLINE))
+        answers = list(stub_of(server).calls.ModelStreamInfer(iter(messages), timeout=DEADLINE))
 
-    assert len(answers) == 40
-    assert all(answer.error_message == "" for answer in answers)
-    assert server.metric("axon_inference_runs_total", model="slow") - before < 20
+        assert len(answers) == 41
+        assert all(answer.error_message == "" for answer in answers)
+        assert server.metric("axon_inference_runs_total", model="slow") < 4 + 20
 
 
 def test_stream_is_not_read_ahead_without_bounds(slow: Any, stub_of: Any, request_of: Callable[..., Any]) -> None:

@@ -89,7 +89,15 @@ class Authority:
         self._directory = directory
         self._name = name
         self.own = self._files(name)
-        options = ["-x509", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"]
+        options = [
+            "-x509",
+            "-days",
+            "2",
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+            "-addext",
+            "keyUsage=critical,keyCertSign",
+        ]
         self._request(self.own, *options, "-out", str(self.own.certificate))
 
     def issue(self, name: str) -> Certificate:

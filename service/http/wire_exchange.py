@@ -216,7 +216,9 @@ class WireExchange(Exchange):
             raise RuntimeError(f"Unexpected ASGI message '{kind}'.")
 
     async def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], parts: Sequence[bytes | memoryview]) -> None:
-        """Send a whole response."""
+        """Send a whole response, unless there is one already. It is over when the client has taken most of it."""
+        if self.started:
+            return
         connection = self._connection
         if connection.write_paused and not self.disconnected:
             await connection.drain()
@@ -238,7 +240,10 @@ class WireExchange(Exchange):
             connection.transport.write(b"".join([*head, *parts]))
         else:
             connection.transport.writelines([b"".join(head), *parts])
-        self._completed()
+        if connection.write_paused:
+            await connection.drain()
+        if not self.disconnected:
+            self._completed()
 
     def _taken(self) -> bytes:
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)

@@ -238,6 +238,9 @@ class HttpProtocol(asyncio.Protocol):
         self._serving.connections.discard(self)
         for exchange in self._unanswered:
             exchange.left()
+        self._unanswered.clear()
+        self._latest = None
+        del self._parser  # which knows this connection: in a circle both would stay until the next full collection
         self.resume_writing()
 
     def pause_writing(self) -> None:

@@ -228,9 +228,7 @@ class WireExchange(Exchange):
         head = [_STATUS_LINES[status], connection.date_line]
         if status not in _NO_BODY:
             head.append(b"content-length: %d\r\n" % size)
-        for name, value in headers:
-            head += (name, b": ", value, b"\r\n")
-        for name, value in self.added:
+        for name, value in (*headers, *self.added):
             head += (name, b": ", value, b"\r\n")
         head.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
         self.status, self.size, self.started = status, size, True

@@ -118,3 +118,20 @@ def test_trailers_without_end_are_refused(answers: Callable[..., list[str]]) -> 
 
 def test_address_may_name_the_host_alone(answers: Callable[..., list[str]]) -> None:
     assert answers(LAST.replace(b"/v2/health/live", b"http://a")) == ["404"]
+
+
+def test_body_that_was_asked_for_leave_and_got_none_is_not_waited_for(connection: socket.socket) -> None:
+    """Its client need not send it, and what it sends next would be taken for it."""
+    connection.sendall(b"POST /v2/models/unknown/infer HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 99\r\n\r\n")
+    received = b""
+    while piece := connection.recv(1 << 16):
+        received += piece
+
+    assert received.startswith(b"HTTP/1.1 404")
+    assert b"\r\nconnection: close\r\n" in received
+
+
+def test_body_that_came_without_waiting_for_leave_costs_no_connection(answers: Callable[..., list[str]]) -> None:
+    sent = request("a", model="unknown", headers="Expect: 100-continue\r\n")
+
+    assert answers(sent + request("b", headers="Expect: 100-continue\r\n") + LAST) == ["404", "200 b", "200"]

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import socket
 from collections import deque
 from contextlib import suppress
@@ -21,12 +20,13 @@ from service.request_context import made_request_id
 
 _REMEMBERED_URL: Final = 256  # bytes up to which the parts of an address are kept for the next request
 MAX_HEAD_SIZE: Final = 64 * 1024  # bytes of request line and headers
-_UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _PROBE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PROBED_AFTER: Final = (0.02, 0.2)  # seconds after which a half-closed connection is looked at; then with all others
 _ABOUT_TO_ASK: Final = 0.5  # seconds in which a client that has connected sends its first request
 _METHODS: Final = {method.encode(): method for method in ("GET", "POST", "HEAD")}
 _TCP_CLOSE: Final = 7  # a state of Linux, include/net/tcp_states.h
+_Headers = list[tuple[bytes, bytes]] | deque[tuple[bytes, bytes]]
+_TRAILERS: Final = deque[tuple[bytes, bytes]](maxlen=0)  # keeps nothing: what comes behind a body is no header of the request
 
 
 class Phase(IntEnum):
@@ -63,23 +63,23 @@ class HttpProtocol(asyncio.Protocol):
         self._group = group
         self._serving = serving
         self._limits = group.limits
-        self._parser = httptools.HttpRequestParser(self)
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # a client may send more before it reads that we close
+        self._parser = self._new_parser()
         self.transport: asyncio.Transport
         self.write_paused = False
         self._read_paused = False
         self._writable: asyncio.Future[None] | None = None
         self._phase = Phase.NEW
         self._since = loop.time()
-        self._head_size = 0
+        self._head_size = 0  # bytes of the head that is coming, or of the trailers
         self._received = 0  # bytes of the body since `_since`
         self._unsent = 0  # bytes that the client had not taken at `_unsent_since`
         self._unsent_since = 0.0
         self._half_closed = False
         self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers: _Headers = []
         self._unanswered: deque[WireExchange] = deque()
         self._latest: WireExchange | None = None
+        self._refusal: bytes | None = None  # what is still to be sent after the answers to the requests before
 
     @property
     def idle_since(self) -> float | None:
@@ -117,28 +117,28 @@ class HttpProtocol(asyncio.Protocol):
             self._phase = Phase.REFUSED
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came. A head that grows beyond its bound ends the connection."""
-        phase = self._phase
-        if phase is Phase.REFUSED:
+        """Parse what came. A head that grows beyond its bound ends the connection, and so do trailers."""
+        before, latest, received = self._phase, self._latest, self._received
+        if before is Phase.REFUSED:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "The server has as many connections as it takes. Try again.")
             return
-        self._received += len(data)
         try:
-            self._parser.feed_data(data if phase is Phase.BODY else _without_upgrade(data))
-        except httptools.HttpParserUpgrade:  # a CONNECT, or an upgrade that was not renamed: answered, and the rest ignored
-            pass
+            self._feed(data)
         except httptools.HttpParserError:
             self._refuse(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received. Send HTTP/1.1.")
             return
-        if self._phase is not Phase.HEAD:
+        phase = self._phase
+        if phase is not Phase.HEAD and phase is not Phase.BODY:
             self._head_size = 0
-            return
-        self._head_size += len(data)
-        if self._head_size > MAX_HEAD_SIZE and not self.transport.is_closing():
-            self._refuse(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                f"The request line and headers are larger than {MAX_HEAD_SIZE} bytes. Send less of them.",
-            )
+        elif latest is not self._latest or received != self._received or (before is Phase.BODY and phase is Phase.HEAD):
+            self._head_size = 0  # most of it was something else
+        else:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD_SIZE and not self.transport.is_closing():
+                self._refuse(
+                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    f"The request line and headers are larger than {MAX_HEAD_SIZE} bytes. Send less of them.",
+                )
 
     def eof_received(self) -> bool:
         """Go on for a client that has sent all and only ended its side. True keeps the other side open.
@@ -172,14 +172,19 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Have the request answered, or let it wait for those before it."""
-        self._phase, self._received = Phase.BODY, 0
         parser, url = self._parser, self._url
+        if parser.should_upgrade():
+            if parser.get_method() == b"CONNECT":
+                raise httptools.HttpParserError("There is no proxy here.")
+            return  # the head comes once more, without the offer
+        headers, self._headers = self._headers, _TRAILERS
+        self._phase, self._received = Phase.BODY, 0
         version = parser.get_http_version()
         exchange = WireExchange(
             self,
             _METHODS.get(method := parser.get_method()) or method.decode("ascii"),
             _parts(url) if len(url) <= _REMEMBERED_URL else _parts.__wrapped__(url),
-            self._headers,
+            headers,
             version=version,
             keep_alive=version != "1.0" and parser.should_keep_alive() and not self._group.stopping,
         )
@@ -192,11 +197,14 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the body."""
+        self._received += len(body)
         if self._latest is not None and not self._latest.complete:
             self._latest.body_came(body)
 
     def on_message_complete(self) -> None:
         """Note that the body is over."""
+        if self._phase is Phase.HEAD:  # of a request that offers an upgrade
+            return
         self._phase = Phase.ANSWER
         if self._latest is None or self._latest.complete:
             self._become_idle()
@@ -210,9 +218,13 @@ class HttpProtocol(asyncio.Protocol):
             self._become_idle()
         if self.transport.is_closing():
             return
-        self.resume_reading()
         if self._unanswered:
             self._begin(self._unanswered[0])
+        elif self._refusal is not None:
+            self._send_refusal(self._refusal)
+            return
+        if self._refusal is None:
+            self.resume_reading()
 
     def ended(self, exchange: WireExchange) -> None:
         """Let go of the task of an exchange."""
@@ -226,6 +238,9 @@ class HttpProtocol(asyncio.Protocol):
         self._serving.connections.discard(self)
         for exchange in self._unanswered:
             exchange.left()
+        self._unanswered.clear()
+        self._latest = None
+        del self._parser  # which knows this connection: in a circle both would stay until the next full collection
         self.resume_writing()
 
     def pause_writing(self) -> None:
@@ -289,6 +304,31 @@ class HttpProtocol(asyncio.Protocol):
         elif self._half_closed:
             self._end_if_nobody_is_there()
 
+    def _feed(self, data: bytes) -> None:
+        """Parse, and ignore offers to upgrade, which would have the parser take the body for another protocol.
+
+        RFC 9110 7.8 lets a server ignore them. Some HTTP clients offer HTTP/2 by one in every request.
+        """
+        while True:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                self._parser = self._new_parser()
+            else:
+                return
+
+    def _new_parser(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # a client may send more before it reads that we close
+        return parser
+
+    def _head_without_upgrade(self) -> bytes:
+        """Return the head that has just come, without its offer."""
+        line = b"%b %b HTTP/%b" % (self._parser.get_method(), self._url, self._parser.get_http_version().encode())
+        headers = [b"%b: %b" % header for header in self._headers if header[0] != b"upgrade"]
+        return b"\r\n".join([line, *headers, b"", b""])
+
     def _begin(self, exchange: WireExchange) -> None:
         exchange.task = task = self.loop.create_task(exchange.run(self._handler))
         self._serving.tasks.add(task)
@@ -329,24 +369,44 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.abort()
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
-        """Answer without the application, and close."""
-        request_id = made_request_id()
-        code = status.phrase.lower().replace(" ", "_")
-        content = json.dumps({"error": message, "code": code, "request_id": request_id}).encode()
-        head = [f"HTTP/1.1 {status.value} {status.phrase}", "content-type: application/json", f"content-length: {len(content)}"]
-        head.append(f"x-request-id: {request_id}")
-        if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            head.append("retry-after: 1")
-        self.transport.write("\r\n".join([*head, "connection: close", "", ""]).encode() + content)
+        """Answer without the application, after the requests that came before, and close."""
+        guilty = self._latest if self._phase is Phase.BODY else None
+        if guilty is not None and guilty.started:
+            self.end()
+            return
+        refusal = _refusal(status, message)
+        if guilty is not None and len(self._unanswered) > 1:
+            self._unanswered.pop()
+        if self._unanswered and self._unanswered[0] is not guilty:
+            self._phase, self._refusal = Phase.ANSWER, refusal
+            self.pause_reading()
+        else:
+            self._send_refusal(refusal)
+
+    def _send_refusal(self, refusal: bytes) -> None:
+        self.transport.write(refusal)
         self.transport.close()
+
+
+def _refusal(status: HTTPStatus, message: str) -> bytes:
+    """Return a whole response that says why there is none of the application."""
+    request_id = made_request_id()
+    code = status.phrase.lower().replace(" ", "_")
+    content = json.dumps({"error": message, "code": code, "request_id": request_id}).encode()
+    head = [f"HTTP/1.1 {status.value} {status.phrase}", "content-type: application/json", f"content-length: {len(content)}"]
+    head.append(f"x-request-id: {request_id}")
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        head.append("retry-after: 1")
+    return "\r\n".join([*head, "connection: close", "", ""]).encode() + content
 
 
 @lru_cache(maxsize=256)
 def _parts(url: bytes) -> tuple[str, bytes, bytes]:
     """Return the path, decoded and as it was sent, and the query of an address."""
     parsed = httptools.parse_url(url)
-    path = parsed.path.decode("ascii")
-    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
+    raw_path = parsed.path or b"/"
+    path = raw_path.decode("ascii")
+    return unquote(path) if "%" in path else path, raw_path, parsed.query or b""
 
 
 def _is_reset(transport: Any) -> bool:  # noqa: ANN401 -- the transport of uvloop or of asyncio
@@ -356,16 +416,3 @@ def _is_reset(transport: Any) -> bool:  # noqa: ANN401 -- the transport of uvloo
     with suppress(OSError), transport.get_extra_info("socket").dup() as connection:
         return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
     return True
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """Rename an Upgrade header, by which the parser would take the body for another protocol.
-
-    RFC 9110 7.8: a server may ignore an Upgrade. Some HTTP clients offer HTTP/2 by one in every request.
-    """
-    end = data.find(b"\r\n\r\n")  # a body may follow, and be long
-    end = end if end >= 0 else len(data)
-    if data.find(b"pgrade:", 0, end) < 0 and data.find(b"PGRADE:", 0, end) < 0:
-        return data
-    found = _UPGRADE.search(data, 0, end)
-    return data if found is None else data[: found.start()] + b"\r\nx-ignored-upgrade:" + data[found.end() :]

@@ -16,6 +16,7 @@ from service.http.protocol import HttpProtocol
 from service.processes.process import Process
 
 _TICK = 0.1  # seconds, as uvicorn has it while it serves
+_ARRIVING_SECONDS = 1.0  # that a connection may still take to come when the server ends: a TLS handshake of an honest client
 
 
 class HttpServer(uvicorn.Server):
@@ -60,7 +61,10 @@ class HttpServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what was accepted in the time that is left."""
-        await asyncio.gather(*self._arriving, return_exceptions=True)
+        if self._arriving:
+            await asyncio.wait(self._arriving, timeout=_ARRIVING_SECONDS)
+        for task in self._arriving:
+            task.cancel()
         self.config.timeout_graceful_shutdown = self._process.time_left  # type: ignore[assignment]  # seconds need not be whole
         looking = asyncio.create_task(self._look_after_to_the_end())
         await super().shutdown(sockets)
@@ -84,8 +88,10 @@ class HttpServer(uvicorn.Server):
     async def _serve_connection(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         await self._listens.wait()
+        context = self.config.ssl
+        patience = None if context is None else self._connections.limits.header_timeout
         try:
-            await loop.connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
+            await loop.connect_accepted_socket(self._protocol, connection, ssl=context, ssl_handshake_timeout=patience)
         except OSError:  # the client has left already, or its TLS handshake failed
             connection.close()
 

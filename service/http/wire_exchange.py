@@ -216,7 +216,9 @@ class WireExchange(Exchange):
             raise RuntimeError(f"Unexpected ASGI message '{kind}'.")
 
     async def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], parts: Sequence[bytes | memoryview]) -> None:
-        """Send a whole response."""
+        """Send a whole response, unless there is one already. It is over when the client has taken most of it."""
+        if self.started:
+            return
         connection = self._connection
         if connection.write_paused and not self.disconnected:
             await connection.drain()
@@ -226,11 +228,9 @@ class WireExchange(Exchange):
         head = [_STATUS_LINES[status], connection.date_line]
         if status not in _NO_BODY:
             head.append(b"content-length: %d\r\n" % size)
-        for name, value in headers:
+        for name, value in (*headers, *self.added):
             head += (name, b": ", value, b"\r\n")
-        for name, value in self.added:
-            head += (name, b": ", value, b"\r\n")
-        head.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        head.append(b"\r\n" if self.keep_alive and not self.expects_continue else self._end_of_head())
         self.status, self.size, self.started = status, size, True
         if self.method == "HEAD":
             connection.transport.write(b"".join(head))
@@ -238,7 +238,10 @@ class WireExchange(Exchange):
             connection.transport.write(b"".join([*head, *parts]))
         else:
             connection.transport.writelines([b"".join(head), *parts])
-        self._completed()
+        if connection.write_paused:
+            await connection.drain()
+        if not self.disconnected:
+            self._completed()
 
     def _taken(self) -> bytes:
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
@@ -266,20 +269,24 @@ class WireExchange(Exchange):
     def _begin(self, status: int, headers: Headers) -> None:
         """Put the head together; it is sent with the first piece of the body."""
         self.started, self.status = True, status
-        self.expects_continue = False
         if _NO_NAME.search(b"".join([name for name, _ in headers])) or _NO_VALUE.search(b"".join([value for _, value in headers])):
             raise RuntimeError("A response header has a character that it must not have.")
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, self._connection.date_line]
         for name, value in headers:
             if self._keeps(name.lower(), value):
                 lines += (name, b": ", value, b"\r\n")
-        if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
         if self._chunked is None and self.method != "HEAD" and status not in _NO_BODY:
             self._chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
-        lines.append(b"\r\n")
+        lines.append(self._end_of_head())
         self._head = b"".join(lines)
+
+    def _end_of_head(self) -> bytes:
+        """Return the last lines of a head. A body that still waits to be asked for may never come: no request can follow it."""
+        if self.expects_continue and self._more_body and not self._chunks:
+            self.keep_alive = False
+        self.expects_continue = False
+        return b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
 
     def _keeps(self, name: bytes, value: bytes) -> bool:
         """Note what a header of the response says about the response, and whether it is to be sent: on closing, ours is."""

@@ -102,8 +102,8 @@ class JsonInputs:
             self._columns.refuse_many(row, f"{where}[{index}]")
             self._budget.take(row_size(row))
             values = dict(row.items())
-            for name in values.keys() - known.keys():
-                known[name] = self._columns.find(name, f"{where}[{index}]")
+            if not values.keys() <= known.keys():
+                known |= {name: self._columns.find(name, f"{where}[{index}]") for name in values if name not in known}
             rows.append(values)
         alone = len(known) == 1
         given = {name: self._column(name, column, rows, where, alone=alone) for name, column in known.items()}

@@ -38,7 +38,10 @@ class Front:
         self._untraced = untraced
 
     async def asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a call that came over another server."""
+        """Answer a call that came over another server, which may also offer WebSockets; there are none here."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
+            return
         await self(AsgiExchange(scope, receive, send))  # type: ignore[arg-type]  # the framework keeps all other kinds to itself
 
     async def __call__(self, exchange: Exchange) -> None:

@@ -35,7 +35,8 @@ class MetricsPort:
     def __call__(self, exchange: Exchange) -> Awaitable[None]:
         """Pass on what is asked for at the right port."""
         own_port = exchange.port == self._port
-        if own_port is not (exchange.path == METRICS_PATH):
+        asked = "/" + exchange.path.strip("/") == METRICS_PATH  # slashes too many are none to the framework
+        if own_port is not asked:
             where = f"{METRICS_PATH} is at port {self._port} only" if not own_port else f"Only {METRICS_PATH} is at this port"
             return refuse(exchange, NotFound(f"{where}."))
         return self._handler(exchange)

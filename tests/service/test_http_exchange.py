@@ -250,6 +250,31 @@ def test_whole_response_says_how_long_it_is_and_what_was_added(
     run(check)
 
 
+def test_whole_response_is_over_when_the_client_has_taken_it(begun: Callable[..., WireExchange], transport: Transport) -> None:
+    async def check() -> None:
+        taken = asyncio.Event()
+        exchange = begun()
+        connection = exchange._connection
+
+        def write(data: bytes | bytearray | memoryview) -> None:
+            Transport.write(transport, data)
+            connection.write_paused = True
+
+        transport.write = write  # type: ignore[method-assign]
+        connection.drain = taken.wait  # type: ignore[method-assign, assignment]
+        responding = asyncio.create_task(exchange.respond(200, [], [b"body"]))
+        await asyncio.sleep(0)
+        assert (exchange.started, exchange.complete) == (True, False)
+        await exchange.respond(503, [], [b"another"])
+        taken.set()
+        await responding
+
+        assert exchange.complete
+        assert (exchange.status, len(transport.writes)) == (200, 1)
+
+    run(check)
+
+
 def test_whole_response_to_head_has_no_body(begun: Callable[..., WireExchange], transport: Transport) -> None:
     async def check() -> None:
         await begun("HEAD").respond(200, [], [b"body"])

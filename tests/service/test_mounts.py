@@ -9,6 +9,7 @@ from litestar.types import Message
 from service.errors import ModelFailed
 from service.http.asgi_exchange import AsgiExchange
 from service.http.exchange import Exchange
+from service.routes.front import Front
 from service.routes.mounts import Mounts
 
 
@@ -72,3 +73,15 @@ def test_every_error_becomes_an_answer(error: Exception, status: int) -> None:
     asyncio.run(Mounts(unused, {"/models": mount})(at("/models/a", sent)))
 
     assert sent[0]["status"] == status  # type: ignore[typeddict-item]
+
+
+def test_websocket_of_another_server_is_closed_before_it_opens() -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Any = {"type": "websocket", "path": "/v2"}
+    asyncio.run(Front(unused).asgi(scope, unused, send))
+
+    assert [message["type"] for message in sent] == ["websocket.close"]

@@ -1,9 +1,11 @@
 """How much of clients' data may be in memory at a time."""
 
 import http.client
+import json
+import socket
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +93,27 @@ def test_body_that_finds_no_room_gets_a_503_and_the_next_one_an_answer(
 
         assert refused.json()["code"] == "overloaded"
         assert refused.headers["retry-after"] == "1"
+
+
+def test_answer_that_its_client_does_not_take_keeps_its_room(
+    running: Launch, tmp_path: Path, graphs: Any, save: Callable[..., Path]
+) -> None:
+    """It is in memory until then, larger than what the two systems keep between them."""
+    save(graphs.identity("INT64", ("n", 1)), tmp_path / "integers" / "1")
+    rows = 700_000
+    tensor = {"name": "x", "shape": [rows, 1], "datatype": "INT64", "data": [2**61] * rows}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    head = (
+        f"POST /v2/models/integers/infer HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
+    with running(tmp_path, AXON_MAX_PENDING_BYTES=str(len(body) + 1000)) as server, closing(socket.socket()) as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
+        slow.settimeout(60)
+        slow.connect(server.address)
+        slow.sendall(head + body)
+        slow.recv(1)  # the answer is on its way
+
+        assert server.infer("integers", body).status_code == 503
+        while slow.recv(1 << 20):
+            pass
+        assert server.infer("integers", body).status_code == 200

@@ -238,7 +238,8 @@ def test_metrics_can_have_a_port_of_their_own(models: Path, running: Callable[..
         url = server.wait_for(r"metrics on (http://\S+)").group(1)
 
         assert "axon_workers 2.0" in requests.get(url, timeout=DEADLINE).text
-        assert server.get("/metrics").status_code == 404
+        assert requests.get(url + "/", timeout=DEADLINE).status_code == 200
+        assert [server.get(path).status_code for path in ("/metrics", "/metrics/", "//metrics", "/metrics%2f")] == [404] * 4
         assert requests.get(url.replace("/metrics", "/v2"), timeout=DEADLINE).status_code == 404
         assert server.get("/v2").status_code == 200
 

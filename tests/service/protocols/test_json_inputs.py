@@ -142,6 +142,7 @@ def test_named_tensors_of_many_rows_are_compared_with_the_body_at_a_glance() -> 
             id="misspelt",
         ),
         pytest.param([{"a": 1}], FLOWERS, r"does not know. Model 'm' takes", id="nothing like it"),
+        pytest.param([dict.fromkeys("efghijkl", 1)], FLOWERS, r"instances\[0\] has 'e', which", id="the first of several"),
         pytest.param([{"x" * 5_000_000: 1}], FLOWERS, "xxx", id="name of megabytes"),
         pytest.param(
             [{"sex": "f"}], PEOPLE, "'children' is missing. Model 'm' takes 'sex', 'age', 'children'", id="column missing"

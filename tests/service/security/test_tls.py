@@ -3,6 +3,7 @@
 import shutil
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
@@ -40,6 +41,25 @@ def tls_server(
     with running(repository, "--log-level", "debug", "--workers", request.param, *options) as server:
         server.http.verify = str(authority.own.certificate)
         yield server
+
+
+@pytest.mark.parametrize("workers", ["1", "2"], ids=["one process", "two workers"])
+def test_client_that_never_begins_tls_does_not_hold_up_the_end(
+    running: Callable[..., AbstractContextManager[Any]], repository: Path, server_certificate: Any, workers: str
+) -> None:
+    options = ("--tls-certificate", str(server_certificate.certificate), "--tls-key", str(server_certificate.key))
+    with (
+        running(repository, "--workers", workers, *options) as server,
+        closing(socket.create_connection(server.address, timeout=DEADLINE)),
+        closing(socket.create_connection(server.address, timeout=DEADLINE)),
+    ):
+        server.wait_for("workers ready" if workers == "2" else "models ready")
+        began = time.monotonic()
+
+        assert server.stop() == 0
+        assert time.monotonic() - began < 15
+        assert "killed" not in server.log
+        assert "Traceback" not in server.log
 
 
 @pytest.fixture(scope="module")

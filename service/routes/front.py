@@ -4,6 +4,7 @@ from http import HTTPStatus
 from time import perf_counter
 
 from litestar import Litestar
+from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
 from service.errors import shown
@@ -39,7 +40,7 @@ class Front:
 
     async def asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a call that came over another server, which may also offer WebSockets; there are none here."""
-        if scope["type"] == "websocket":
+        if scope["type"] == ScopeType.WEBSOCKET:
             await send({"type": "websocket.close", "code": 1000, "reason": None})
             return
         await self(AsgiExchange(scope, receive, send))  # type: ignore[arg-type]  # the framework keeps all other kinds to itself

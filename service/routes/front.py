@@ -43,7 +43,7 @@ class Front:
         if scope["type"] == ScopeType.WEBSOCKET:
             await send({"type": "websocket.close", "code": 1000, "reason": None})
             return
-        await self(AsgiExchange(scope, receive, send))  # type: ignore[arg-type]  # the framework keeps all other kinds to itself
+        await self(AsgiExchange(scope, receive, send))
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer a call."""

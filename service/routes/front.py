@@ -41,9 +41,9 @@ class Front:
     async def asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a call that came over another server, which may also offer WebSockets; there are none here."""
         if scope["type"] == ScopeType.WEBSOCKET:
-            await send({"type": "websocket.close", "code": 1000, "reason": None})
+            await send({"type": "websocket.close", "code": 1000, "reason": "There are no WebSockets here."})
             return
-        await self(AsgiExchange(scope, receive, send))  # type: ignore[arg-type]  # the framework keeps all other kinds to itself
+        await self(AsgiExchange(scope, receive, send))
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer a call."""

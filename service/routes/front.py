@@ -41,7 +41,7 @@ class Front:
     async def asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a call that came over another server, which may also offer WebSockets; there are none here."""
         if scope["type"] == ScopeType.WEBSOCKET:
-            await send({"type": "websocket.close", "code": 1000, "reason": None})
+            await send({"type": "websocket.close", "code": 1000, "reason": "There are no WebSockets here."})
             return
         await self(AsgiExchange(scope, receive, send))
 

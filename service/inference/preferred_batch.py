@@ -15,6 +15,7 @@ _BRIEF: Final = 0.1  # seconds of a run up to which larger ones are tried even i
 _PATIENCE: Final = 3.0  # seconds after which nothing larger is tried: if it still pays, it is taken to go on like that
 _BUDGET: Final = 0.25  # seconds in which the sizes are tried again
 _ROUNDS: Final = 20
+_DOUBTS: Final = 2  # times that a run is done again which is not brief and does not seem to pay
 _BESIDE: Final = 80e-6  # seconds that a run costs beside the graph: to put it together, take it apart, count it, go round the loop
 
 
@@ -31,14 +32,17 @@ def preferred_rows(run: Callable[[int], object], largest: int, *, clock: Callabl
             return largest
         run(rows)  # the first run of a size is not like the others
         best[rows] = _seconds(run, rows, clock)
-        pays = (best[rows] + _BESIDE) / rows * _NEARLY < of_a_row
-        of_a_row = min(of_a_row, (best[rows] + _BESIDE) / rows)
-        if not pays and best[rows] > _BRIEF:
-            break
+        for _ in range(_DOUBTS):
+            if best[rows] <= _BRIEF or _of_a_row(rows, best[rows]) * _NEARLY < of_a_row:
+                break
+            best[rows] = min(best[rows], _seconds(run, rows, clock))
+        else:
+            break  # it does not pay, and that was no busy moment
+        of_a_row = min(of_a_row, _of_a_row(rows, best[rows]))
     for _ in range(_ROUNDS - 1):
         for rows in takewhile(lambda _: clock() - began_at < _BUDGET, best):
             best[rows] = min(best[rows], _seconds(run, rows, clock))
-    found = {rows: (seconds + _BESIDE) / rows for rows, seconds in best.items()}
+    found = {rows: _of_a_row(rows, seconds) for rows, seconds in best.items()}
     return next(rows for rows, seconds in found.items() if seconds <= _NEARLY * min(found.values()))
 
 
@@ -52,3 +56,7 @@ def _seconds(run: Callable[[int], object], rows: int, clock: Callable[[], float]
     started_at = clock()
     run(rows)
     return clock() - started_at
+
+
+def _of_a_row(rows: int, seconds: float) -> float:
+    return (seconds + _BESIDE) / rows

@@ -58,4 +58,4 @@ def test_slow_graph_is_not_run_with_ever_more_rows() -> None:
     rows, sizes = preferred(lambda rows: 0.07 * rows)
 
     assert rows == 1
-    assert sizes == [1, 1, 2, 2]
+    assert sizes == [1, 1, 2, 2, 2, 2]

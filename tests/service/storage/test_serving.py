@@ -67,7 +67,7 @@ def test_watching_server_follows_the_bucket(
         bucket.copy_in(tmp_path / "mine")
         server.wait_for("version 3 of model m is not taken: .*SHA-256")
         assert version(server) == "2"
-        assert server.metric("axon_repository_failures_total") == 1
+        assert server.metric("axon_repository_failures_total") >= 1  # at each look
 
         bucket.remove("m/2/manifest.json", "m/2/model.onnx", "m/3/manifest.json", "m/3/model.onnx")
         eventually(lambda: version(server) == "1")

@@ -15,7 +15,7 @@ import grpc
 from service.grpc.status import Context
 
 _LOOK_SECONDS: Final = 0.001
-_QUIET_LOOKS: Final = 2  # a single one without a call can be a process that did not get a CPU
+_QUIET_LOOKS: Final = 5  # fewer without a call can be a process that did not get a CPU, or a connection that is being made
 _MOST_SECONDS: Final = 0.25  # callers that never wait for an answer never leave a pause
 
 

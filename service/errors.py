@@ -190,7 +190,7 @@ class VersionNotFound(NotFound):
 
 
 class MethodNotAllowed(AxonError):
-    """The address exists, but not for this HTTP method."""
+    """The address exists, but not for this HTTP method. OPTIONS, which all addresses have, need not be among those allowed."""
 
     status = 405
     code = "method_not_allowed"
@@ -202,7 +202,7 @@ class MethodNotAllowed(AxonError):
     @property
     def headers(self) -> dict[str, str]:
         """RFC 9110 15.5.6: a 405 names the allowed methods."""
-        return {"allow": self.allowed}
+        return {"allow": ", ".join(sorted({*self.allowed.split(", "), "OPTIONS"}))}
 
 
 class PayloadTooLarge(AxonError):

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from service.errors import ConfigurationError
 from service.grpc import messages
 from service.grpc.address import Address
+from service.grpc.entrance import Entrance
 from service.grpc.health import NAME as HEALTH
 from service.grpc.health import Health
 from service.grpc.inferring import Inference
@@ -76,7 +77,9 @@ class GrpcServer:
         is told of every call. Raises ConfigurationError if the address cannot be listened on.
         """
         health = Health(self._registry)
-        server = self._made(health, stopping.refusing, observer)
+        ending = asyncio.Event()
+        entrance, server = Entrance(*self._services(health, ending)), self._made(observer)
+        server.add_generic_rpc_handlers((entrance,))
         await server.start()
         # one of several processes leaves it to their parent to say so once
         logger.log(logging.DEBUG if self._address.shared else logging.INFO, "gRPC listens on %s", self._address)
@@ -85,21 +88,32 @@ class GrpcServer:
             await stopping.begun.wait()
             health.stop()
             await stopping.refusing.wait()
-            await server.stop(patience())
+            await entrance.empty(patience())
+            ending.set()
+            stopped = asyncio.create_task(server.stop(patience()))
+            await asyncio.sleep(0)  # now clients are told to go elsewhere, before they get the answers that they wait for
+            entrance.release()
+            await stopped
 
         async def hurry() -> None:
             await stopping.hurried.wait()
             await server.stop(None)
 
-        ending, hurrying = asyncio.create_task(stop()), asyncio.create_task(hurry())
+        leaving, hurrying = asyncio.create_task(stop()), asyncio.create_task(hurry())
         try:
             yield
         finally:
             stopping.refuse()
-            await ending
+            await leaving
             hurrying.cancel()
 
-    def _made(self, health: Health, stopping: asyncio.Event, observer: CallObserver | None) -> Any:  # noqa: ANN401 -- grpc has no types
+    def _services(self, health: Health, ending: asyncio.Event) -> tuple[grpc.GenericRpcHandler, ...]:
+        admit = None if self._protection is None else self._protection.admit_message
+        inference = Inference(self._registry, self._capacity, stopping=ending, admit=admit)
+        methods = inference.handlers() | ManagementCalls(self._registry, self._management).handlers()
+        return grpc.method_handlers_generic_handler(messages.SERVICE, methods), health.handler()
+
+    def _made(self, observer: CallObserver | None) -> Any:  # noqa: ANN401 -- grpc has no types
         server = grpc.aio.server(
             interceptors=[each for each in (observer and Observed(observer), self._protection) if each is not None],
             options=(
@@ -108,12 +122,6 @@ class GrpcServer:
                 ("grpc.max_send_message_length", -1),
                 *_KEEPALIVE,
             ),
-        )
-        admit = None if self._protection is None else self._protection.admit_message
-        inference = Inference(self._registry, self._capacity, stopping=stopping, admit=admit)
-        methods = inference.handlers() | ManagementCalls(self._registry, self._management).handlers()
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(messages.SERVICE, methods), health.handler()),
         )
         if self._reflect:
             messages.POOL.AddSerializedFile(health_pb2.DESCRIPTOR.serialized_pb)

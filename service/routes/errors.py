@@ -10,7 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
-from service.errors import AxonError, shown
+from service.errors import AxonError, MethodNotAllowed, shown
 from service.http.exchange import Exchange
 from service.request_context import current_request_id
 
@@ -32,18 +32,23 @@ def error_body(message: str, code: str) -> dict[str, str]:
 
 async def refuse(exchange: Exchange, error: AxonError) -> None:
     """Send an error, outside of the framework that has a handler for it."""
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in error.headers.items()]
-    await _respond(exchange, error.status, error_body(str(error), error.code), headers)
+    await _respond(exchange, error.status, error_body(str(error), error.code), _headers(error))
 
 
 async def answer(exchange: Exchange, error: Exception) -> None:
-    """Send what the handlers of the framework would, for a call that it does not see."""
-    if isinstance(error, AxonError):
+    """Send what the framework would with these handlers, for a call that it does not see."""
+    if isinstance(error, MethodNotAllowed) and exchange.method == "OPTIONS":
+        await exchange.respond(HTTPStatus.NO_CONTENT, _headers(error), [])
+    elif isinstance(error, AxonError):
         _log_failure(exchange.method, exchange.raw_path, error)
         await refuse(exchange, error)
     else:
         _log_bug(exchange.method, exchange.raw_path, error)
         await _respond(exchange, HTTPStatus.INTERNAL_SERVER_ERROR, error_body(_BUG, "internal"))
+
+
+def _headers(error: AxonError) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode("latin-1")) for name, value in error.headers.items()]
 
 
 async def _respond(exchange: Exchange, status: int, content: dict[str, str], headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
@@ -58,12 +63,12 @@ def _axon_error(request: Request[Any, Any, Any], error: AxonError) -> Response[d
 def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
     """Litestar's own errors: no route, wrong method, a host header that is none."""
     status = HTTPStatus(error.status_code)
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = sorted({*(error.headers or {})["allow"].split(", ")} - {"OPTIONS"})
+        return _axon_error(request, MethodNotAllowed(request.method, _raw_path(request).decode("latin-1"), ", ".join(allowed)))
     path = _path(_raw_path(request))
-    where = f"{request.method} {path}"
-    message = {
-        HTTPStatus.NOT_FOUND: f"There is nothing at {path}. See /openapi.json for what there is.",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{where} is not allowed. Use {(error.headers or {}).get('allow', 'another method')}.",
-    }.get(status, f"{where}: {error.detail}")
+    nothing = f"There is nothing at {path}. See /openapi.json for what there is."
+    message = nothing if status == HTTPStatus.NOT_FOUND else f"{request.method} {path}: {error.detail}"
     code = status.phrase.lower().replace(" ", "_")
     return Response(error_body(message, code), status_code=status, headers=error.headers)
 

@@ -99,6 +99,7 @@ def test_bad_body_is_a_400(content: bytes, server: Any) -> None:
         pytest.param("GET", "/nothing", id="unknown path"),
         pytest.param("POST", "/v1/models/affine:explain", id="verb that is not there"),
         pytest.param("POST", "/models/affine", id="call of a model without what is to be done"),
+        pytest.param("OPTIONS", "/v2/models/affine/nothing", id="OPTIONS of nothing"),
     ],
 )
 def test_what_is_not_there_is_a_404(method: str, path: str, server: Any, good_request: dict[str, Any]) -> None:
@@ -128,6 +129,30 @@ def test_wrong_method_is_a_405_that_names_the_right_one(method: str, path: str, 
     assert_refused(response, 405)
     assert allowed in response.headers["allow"].replace(" ", "").split(",")
     assert allowed in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        pytest.param("/v2", "GET", id="of the framework"),
+        pytest.param("/v2/repository/index", "POST", id="of the framework, by POST"),
+        pytest.param("/metrics", "GET", id="metrics"),
+        pytest.param("/v2/models", "GET", id="of the models"),
+        pytest.param("/v2/models/stats", "GET", id="statistics"),
+        pytest.param("/v2/models/affine", "GET", id="of a model"),
+        pytest.param(INFER, "POST", id="infer"),
+        pytest.param("/v1/models/affine:predict", "POST", id="predict of TensorFlow Serving"),
+        pytest.param("/models/affine/predict", "POST", id="predict"),
+    ],
+)
+def test_every_path_says_which_methods_it_has(path: str, method: str, server: Any) -> None:
+    """By OPTIONS, and in the 405 of another method: the same list on all paths (RFC 9110 9.3.7, 15.5.6)."""
+    asked = server.http.options(server.url + path)
+    wrong = server.http.delete(server.url + path)
+
+    assert (asked.status_code, asked.content) == (204, b"")
+    assert {asked.headers["allow"], wrong.headers["allow"]} == {", ".join(sorted((method, "OPTIONS")))}
+    assert wrong.json()["error"] == f"DELETE is not allowed on {path}. Use {method}."
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "g" * 1000])

@@ -1,5 +1,6 @@
 """Callers who leave, deadlines that pass, and a server that stops."""
 
+import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -128,6 +129,40 @@ def test_stop_ends_open_streams_after_what_they_sent(slow: Any, stub_of: Any, re
 
     assert [list(answer.infer_response.outputs[0].shape) for answer in answers] == [[20, 4]]
     assert slow.ended() == 0
+
+
+def test_stop_under_load_answers_every_call_that_arrived(
+    running: Any, repository: Path, address_of: Callable[[Any], str], request_of: Callable[..., Any]
+) -> None:
+    """Clients that ask again at once are led to the other server; none is told that its call was cancelled."""
+    body = request_of().SerializeToString()
+
+    async def ask(infer: Any, over: asyncio.Event) -> list[Code]:
+        codes: list[Code] = []
+        while not over.is_set():
+            call = infer(body, timeout=DEADLINE)
+            codes.append(await call.code())
+        return codes
+
+    async def load(leaving: Any, staying: Any) -> list[Code]:
+        addresses = ",".join(address_of(server) for server in (leaving, staying))
+        over = asyncio.Event()
+        async with grpc.aio.insecure_channel(f"ipv4:{addresses}") as channel:
+            infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            clients = [asyncio.create_task(ask(infer, over)) for _ in range(64)]
+            await asyncio.sleep(1)
+            leaving.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(leaving.ended) == 0
+            over.set()
+            return [code for codes in await asyncio.gather(*clients) for code in codes]
+
+    with running(repository) as leaving, running(repository) as staying:
+        codes = asyncio.run(load(leaving, staying))
+        taken_over = staying.metric("axon_inference_requests_total", model="affine", outcome="ok")
+
+    assert set(codes) == {Code.OK}
+    assert taken_over > 0
+    assert "Traceback" not in leaving.log
 
 
 def test_calls_that_take_too_long_are_cut_off_at_the_stop(

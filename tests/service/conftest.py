@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import onnx
 import pytest
@@ -25,6 +26,10 @@ from service.repository.layout import GRAPH_NAME, publish, staged
 from service.repository.manifest import Manifest
 from service.repository.samples import Samples
 from service.repository.signature import Signature, TensorSpec
+
+# How long an example takes says more of the machine than of what is tested.
+hypothesis.settings.register_profile("axon", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("axon")
 
 Array = np.ndarray[Any, Any]
 

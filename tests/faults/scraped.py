@@ -1,6 +1,6 @@
 """A real Prometheus scrapes a server of two workers under load: are its sums what the clients counted, have all panels data.
 
-    python tests/faults/scraped.py --requests 20000 --screenshot panels.png
+    python tests/faults/scraped.py --requests 60000 --screenshot panels.png
 
 Clients count every answer by its status; after the last one Prometheus' counters must be equal to that, exactly. Then every query
 of the dashboard is asked through Prometheus' API, at a time within the load. Exits with 1 if a count differs, a query fails, or one
@@ -187,7 +187,7 @@ def take_screenshot(prometheus: Prometheus, path: Path) -> None:
 def main() -> None:
     """Scrape, ask, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--requests", type=int, default=60_000)  # long enough for two looks of Prometheus
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--screenshot", type=Path)
     options = parser.parse_args()

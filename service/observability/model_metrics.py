@@ -1,7 +1,7 @@
 """Recording what happens to one model version. The series are chosen once, so a request costs additions and nothing else."""
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import time
 from typing import Final
 
@@ -21,6 +21,7 @@ _ANSWERS: Final = (
     ("cancelled", ""),
     ("invalid", "malformed_body"),
     ("invalid", "signature_mismatch"),
+    ("rejected", "overloaded"),
     ("rejected", "queue_full"),
     ("rejected", "shutting_down"),
     ("deadline", "deadline_exceeded"),
@@ -44,14 +45,14 @@ class ModelMetrics:
         lookups = families.cache_lookups
         self._lookups = {found: _increment(lookups.labels(*labels, str(found).lower())) for found in (True, False)}
         self._request_seconds = (_observe_traced if exemplars else _observe)(families.request_seconds.labels(*labels))
-        self._queue_seconds = _observe(families.queue_seconds.labels(*labels))
+        self._queue_seconds = _observe_all(families.queue_seconds.labels(*labels))
         self._compute_seconds = _observe(families.compute_seconds.labels(*labels))
         self._batch_size = _observe(families.batch_size.labels(*labels))
 
     def ran(self, run: RunReport, *, reason: str) -> None:
         """Record one run, and how long what is in it waited."""
-        for seconds in run.waits:
-            self._queue_seconds(seconds)
+        if run.waits:
+            self._queue_seconds(run.waits)
         self._runs[reason](1)
         self._rows(run.rows)
         self._batch_size(run.rows)
@@ -92,6 +93,20 @@ def _observe(histogram: Histogram) -> Count:
     def observe(amount: float) -> None:
         increments[bisect_left(bounds, amount)](1)
         add(amount)
+
+    return observe
+
+
+def _observe_all(histogram: Histogram) -> Callable[[Sequence[float]], None]:
+    """Return what adds several amounts to a histogram, in fewer steps than one after another."""
+    bounds = list(histogram._upper_bounds)  # noqa: SLF001
+    increments = [bucket.inc for bucket in histogram._buckets]  # noqa: SLF001
+    add = histogram._sum.inc  # noqa: SLF001
+
+    def observe(amounts: Sequence[float]) -> None:
+        for amount in amounts:
+            increments[bisect_left(bounds, amount)](1)
+        add(sum(amounts))
 
     return observe
 

@@ -170,6 +170,7 @@ def _routed(parts: _Parts, life: Callable[[Litestar], AbstractAsyncContextManage
             *openapi.handlers(registry, complete=complete),
         ],
         exception_handlers=errors.handlers(),
+        after_request=errors.complete_allow,
         lifespan=[life],
         openapi_config=None,  # routes/openapi.py describes the loaded models, and routes that the framework does not see
         request_max_body_size=settings.max_body_size,

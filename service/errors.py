@@ -189,8 +189,14 @@ class VersionNotFound(NotFound):
         )
 
 
+def allow(methods: str) -> str:
+    """Return the value of Allow for what may be done at an address: with GET goes HEAD, and OPTIONS with everything."""
+    allowed = {*methods.split(", "), "OPTIONS"}
+    return ", ".join(sorted(allowed | {"HEAD"} if "GET" in allowed else allowed))
+
+
 class MethodNotAllowed(AxonError):
-    """The address exists, but not for this HTTP method. OPTIONS, which all addresses have, need not be among those allowed."""
+    """The address exists, but not for this HTTP method. Those that follow from the others are not named: HEAD and OPTIONS."""
 
     status = 405
     code = "method_not_allowed"
@@ -202,7 +208,7 @@ class MethodNotAllowed(AxonError):
     @property
     def headers(self) -> dict[str, str]:
         """RFC 9110 15.5.6: a 405 names the allowed methods."""
-        return {"allow": ", ".join(sorted({*self.allowed.split(", "), "OPTIONS"}))}
+        return {"allow": allow(self.allowed)}
 
 
 class PayloadTooLarge(AxonError):

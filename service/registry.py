@@ -102,6 +102,10 @@ class Registry:
         """List the model versions that serve."""
         return [served for model in self._models.values() for served in model.serving.values()]
 
+    def ready_names(self) -> list[str]:
+        """List the models of which a version serves, by name."""
+        return sorted(name for name, model in self._models.items() if model.serving)
+
     def versions(self, name: str) -> list[int]:
         """List the versions of a model that serve, oldest first."""
         return sorted(self._models[name].serving) if name in self._models else []

@@ -28,8 +28,8 @@ class AsgiExchange(Exchange):
 
     @property
     def scope(self) -> dict[str, Any]:
-        """The scope that came from the server."""
-        return self._scope  # type: ignore[return-value]  # a TypedDict, which is a dict
+        """The scope that came from the server, which leaves the body of what answers a HEAD away."""
+        return {**self._scope, "method": self.action}
 
     def whole_body(self) -> None:
         """Leave it to `receive`: ASGI does not say whether more is to come before it has come."""

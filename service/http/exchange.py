@@ -14,13 +14,16 @@ class Exchange(ABC):
     it carries the headers that were `added` before. Once there is one, it has a `status`, and a body of `size` bytes; a client that
     left before it has the status that nginx gives it.
 
+    What a HEAD asks for is what a GET does: that is its `action`. Its response is that of the GET, with a body that is not sent.
+
     An exchange answers an application that speaks ASGI by `scope`, `receive` and `send`, and what is ours by less.
     """
 
-    __slots__ = ("_by_name", "added", "headers", "method", "path", "query", "raw_path", "size", "status")
+    __slots__ = ("_by_name", "action", "added", "headers", "method", "path", "query", "raw_path", "size", "status")
 
     def __init__(self, method: str, path: str, raw_path: bytes, query: bytes, headers: Headers) -> None:
         self.method = method
+        self.action = "GET" if method == "HEAD" else method
         self.path = path
         self.raw_path = raw_path
         self.query = query

@@ -174,7 +174,7 @@ class WireExchange(Exchange):
         return self._connection.facts | {
             "type": "http",
             "http_version": self.version,
-            "method": self.method,
+            "method": self.action,
             "path": self.path,
             "raw_path": self.raw_path,
             "query_string": self.query,

@@ -10,7 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
-from service.errors import AxonError, MethodNotAllowed, shown
+from service.errors import AxonError, MethodNotAllowed, allow, shown
 from service.http.exchange import Exchange
 from service.request_context import current_request_id
 
@@ -22,6 +22,13 @@ _BUG = "The server made a mistake while it handled this request; its log says wh
 def handlers() -> ExceptionHandlersMap:
     """Return the exception handlers of the application."""
     return {AxonError: _axon_error, HTTPException: _framework_error, Exception: _bug}
+
+
+def complete_allow(response: Response[Any]) -> Response[Any]:
+    """Let the framework's answer to OPTIONS name the methods that every answer names."""
+    if "Allow" in response.headers:
+        response.headers["Allow"] = allow(response.headers["Allow"])
+    return response
 
 
 def error_body(message: str, code: str) -> dict[str, str]:
@@ -64,7 +71,7 @@ def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> R
     """Litestar's own errors: no route, wrong method, a host header that is none."""
     status = HTTPStatus(error.status_code)
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = sorted({*(error.headers or {})["allow"].split(", ")} - {"OPTIONS"})
+        allowed = sorted({*(error.headers or {})["allow"].split(", ")} - {"HEAD", "OPTIONS"})
         return _axon_error(request, MethodNotAllowed(request.method, _raw_path(request).decode("latin-1"), ", ".join(allowed)))
     path = _path(_raw_path(request))
     nothing = f"There is nothing at {path}. See /openapi.json for what there is."

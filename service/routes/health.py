@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from litestar import HttpMethod, Response, get, route
+from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from service import __version__
@@ -13,17 +13,16 @@ LIVE_PATH = "/v2/health/live"
 READY_PATH = "/v2/health/ready"
 SERVER_PATH = "/v2"
 PROBES = frozenset({LIVE_PATH, READY_PATH})  # asked by what keeps the server running, which has no key
-_PROBE = [HttpMethod.GET, HttpMethod.HEAD]  # load balancers ask with HEAD
 
 
 def handlers(registry: Registry) -> list[HTTPRouteHandler]:
     """Return the handlers over a registry."""
 
-    @route(LIVE_PATH, http_method=_PROBE, sync_to_thread=False)
+    @get(LIVE_PATH, sync_to_thread=False)
     def live() -> dict[str, bool]:
         return {"live": True}
 
-    @route(READY_PATH, http_method=_PROBE, sync_to_thread=False)
+    @get(READY_PATH, sync_to_thread=False)
     def ready() -> Response[dict[str, bool]]:
         return Response({"ready": registry.ready}, status_code=200 if registry.ready else 503)
 

@@ -4,12 +4,12 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from service.errors import MethodNotAllowed, NotFound, shown
 from service.http.exchange import Exchange
 from service.management import Management
 from service.registry import Registry
 from service.routes.answering import respond_json
 from service.routes.inference import Inference
+from service.routes.requests import nothing_at, require
 
 PATH: Final = "/v2/models"
 ALL_STATISTICS_PATH: Final = PATH + "/stats"
@@ -39,8 +39,7 @@ class ModelRoutes:
         if PATH + path == ALL_STATISTICS_PATH:
             return self._all_stats(exchange)
         method, handle = self._actions[action]
-        if exchange.method != method:
-            raise MethodNotAllowed(exchange.method, PATH + path, method)
+        require(exchange, method, PATH + path)
         return handle(exchange, name, version)
 
     async def _metadata(self, exchange: Exchange, name: str, version: str | None) -> None:
@@ -58,14 +57,12 @@ class ModelRoutes:
         await respond_json(exchange, {"model_stats": self._management.statistics(name, version)})
 
     async def _all_stats(self, exchange: Exchange) -> None:
-        if exchange.method != "GET":
-            raise MethodNotAllowed(exchange.method, ALL_STATISTICS_PATH, "GET")
+        require(exchange, "GET", ALL_STATISTICS_PATH)
         await respond_json(exchange, {"model_stats": self._management.all_statistics()})
 
     async def _list(self, exchange: Exchange, path: str) -> None:
         """`GET /v2/models`, as KServe has it: the names of the models that are ready."""
         if path:
-            raise NotFound(f"There is nothing at {PATH}{shown(path)}. See /openapi.json for what there is.")
-        if exchange.method != "GET":
-            raise MethodNotAllowed(exchange.method, PATH, "GET")
-        await respond_json(exchange, {"models": sorted({model.name for model in self._registry.served()})})
+            raise nothing_at(PATH + path)
+        require(exchange, "GET", PATH)
+        await respond_json(exchange, {"models": self._registry.ready_names()})

@@ -5,12 +5,13 @@ from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl
 
-from service.errors import InvalidRequest, MethodNotAllowed, NotFound, shown
+from service.errors import InvalidRequest, shown
 from service.http.exchange import Exchange
 from service.inference.served_model import Answer, ServedModel
 from service.protocols import prediction
 from service.registry import Registry
 from service.routes.answering import Answering, Decoded, Encoded, may_take_long
+from service.routes.requests import nothing_at, require
 
 PATH: Final = "/models"
 _CALL: Final = re.compile(r"/([^/]+)(?:/versions/([^/]+)|/labels/([^/]+))?/predict")
@@ -28,9 +29,8 @@ class PredictionRoutes:
         """Answer one call at the path below."""
         match = _CALL.fullmatch(path)
         if match is None:
-            raise NotFound(f"There is nothing at {PATH}{shown(path)}. See /openapi.json for what there is.")
-        if exchange.method != "POST":
-            raise MethodNotAllowed(exchange.method, PATH + path, "POST")
+            raise nothing_at(PATH + path)
+        require(exchange, "POST", PATH + path)
         top = _top(exchange.query)
         kind = prediction.answer_type(exchange.header(b"accept"))
         content_type = exchange.header(b"content-type")

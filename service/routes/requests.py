@@ -4,7 +4,7 @@ import re
 from math import inf
 from typing import Final, NamedTuple
 
-from service.errors import InvalidRequest, MalformedBody, PayloadTooLarge, UnsupportedEncoding, shown
+from service.errors import InvalidRequest, MalformedBody, MethodNotAllowed, NotFound, PayloadTooLarge, UnsupportedEncoding, shown
 from service.http.exchange import Exchange
 from service.protocols.compression import CODINGS, decompress
 from service.request_context import request_context
@@ -45,6 +45,17 @@ async def read_body(exchange: Exchange, hold: Hold, *, limit: int) -> Body:
     else:
         hold.add(len(data))
     return Body(data, coding, limit)
+
+
+def require(exchange: Exchange, method: str, path: str) -> None:
+    """Raise MethodNotAllowed for any other method."""
+    if exchange.action != method:
+        raise MethodNotAllowed(exchange.method, path, method)
+
+
+def nothing_at(path: str) -> NotFound:
+    """Return the error of a path at which there is nothing."""
+    return NotFound(f"There is nothing at {shown(path)}. See /openapi.json for what there is.")
 
 
 def _coding(content_encoding: str) -> str | None:

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from service.errors import InvalidRequest, MethodNotAllowed, NotFound, VersionNotFound, shown
+from service.errors import InvalidRequest, VersionNotFound
 from service.http.exchange import Exchange
 from service.inference.served_model import ServedModel
 from service.protocols import servables, tensorflow_serving
 from service.registry import Registry
 from service.routes.answering import Answering, Decoded, Encoded, may_take_long, respond_json
+from service.routes.requests import nothing_at, require
 
 PATH: Final = "/v1/models"
 _CALL: Final = re.compile(
@@ -39,7 +40,7 @@ class TensorflowServingRoutes:
         name, version, label, metadata, verb = match.groups()
         if version is not None and label is not None:
             raise InvalidRequest("The address has both a version and a label. Name one of them.")
-        _require(exchange, path, "POST" if verb else "GET")
+        require(exchange, "POST" if verb else "GET", PATH + path)
         if verb:
             find = partial(self._registry.get, name, version, label)
             await self._answering(exchange, find, self._decoders[verb.lower()], may_take_long)
@@ -81,11 +82,6 @@ class TensorflowServingRoutes:
     async def _list(self, exchange: Exchange, path: str) -> None:
         """`GET /v1/models`, as KServe has it: the names of the models that are ready."""
         if path:
-            raise NotFound(f"There is nothing at {PATH}{shown(path)}. See /openapi.json for what there is.")
-        _require(exchange, path, "GET")
-        await respond_json(exchange, {"models": sorted({model.name for model in self._registry.served()})})
-
-
-def _require(exchange: Exchange, path: str, method: str) -> None:
-    if exchange.method != method:
-        raise MethodNotAllowed(exchange.method, PATH + path, method)
+            raise nothing_at(PATH + path)
+        require(exchange, "GET", PATH)
+        await respond_json(exchange, {"models": self._registry.ready_names()})

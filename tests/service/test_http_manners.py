@@ -63,12 +63,27 @@ def test_clients_who_leave_pipelined_requests_behind_leave_no_traceback(connect:
     assert "Traceback" not in server.log[before:]
 
 
-@pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready"])
-def test_load_balancer_may_ask_with_head(server: Any, path: str) -> None:
-    answer = server.http.head(server.url + path)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2",
+        "/v2/models",
+        "/v2/models/affine",
+        "/v1/models/affine",
+        "/openapi.json",
+        "/docs",
+    ],
+)
+def test_head_gets_the_head_of_a_get(server: Any, path: str) -> None:
+    """RFC 9110 9.1: every server has it. Load balancers ask with it, and people by `curl -I`."""
+    answer, whole = server.http.head(server.url + path), server.get(path)
 
-    assert answer.status_code == 200
+    assert answer.status_code == whole.status_code == 200
     assert answer.content == b""
+    for name in ("content-length", "content-type"):
+        assert answer.headers[name] == whole.headers[name]
 
 
 def test_long_version_number_is_unknown(server: Any) -> None:

@@ -66,16 +66,19 @@ def test_address_is_told_once_and_both_workers_answer(workers: Any, good_request
 
 
 def test_connections_are_spread_evenly(workers: Any) -> None:
-    """Also few of them: a proxy keeps a handful alive, for long."""
-    sessions = [requests.Session() for _ in range(6)]
-    with ExitStack() as stack:
-        for session in sessions:
-            stack.enter_context(session)
-            assert session.get(f"{workers.url}/v2/health/live", timeout=DEADLINE).status_code == 200
+    """Also few of them: a proxy keeps a handful alive, for long. One that is busy for a moment may get fewer of them."""
 
-        fewest, most = sorted(connections(pid) for pid in pids(workers))  # perhaps one more, of those who looked before
-        assert fewest >= 3
-        assert most - fewest <= 1
+    def are_even() -> bool:
+        with ExitStack() as stack:
+            for session in [stack.enter_context(requests.Session()) for _ in range(6)]:
+                assert session.get(f"{workers.url}/v2/health/live", timeout=DEADLINE).status_code == 200
+            fewest, most = sorted(connections(pid) for pid in pids(workers))  # perhaps one more, of those who looked before
+            return fewest >= 3 and most - fewest <= 1
+
+    for _ in range(3):
+        if are_even():
+            return
+    pytest.fail("one of them had more, three times")
 
 
 def connections(pid: int) -> int:

@@ -50,15 +50,21 @@ from service.storage.source import source_of
 
 logger = logging.getLogger("axon.app")
 _PART_FOR_BODIES: Final = 4  # one part in so many of the memory is for requests; models and runs need the rest
+_PART_THAT_ARRIVES: Final = 4  # of that room, one part in so many is for bodies that still come, of which nobody decided yet
+_MOST_THAT_ARRIVES: Final = 1 << 26
 _LEAST_TURNS: Final = 4  # large bodies and answers that are worked on at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What answers HTTP: a handler for every request, and the application that is started before and ended after."""
+    """What answers HTTP: a handler for every request, and the application that is started before and ended after.
+
+    Bodies may take `arriving` bytes before the handler has them.
+    """
 
     application: Litestar
     handler: Handler
+    arriving: int
 
 
 def create_app(settings: Settings, process: Process | None = None) -> Litestar:
@@ -92,6 +98,7 @@ class _Parts:
     guard: Guard | None
     management: Management
     capacity: Capacity
+    arriving: int
 
 
 def _built(settings: Settings, process: Process) -> _Parts:
@@ -135,8 +142,10 @@ def _built(settings: Settings, process: Process) -> _Parts:
     managed = settings.model_control == "explicit" and may_be_managed(settings.host, keys=guard is not None)
     management = Management(registry, statistics, process if managed else None)
     turns = Turns(max(_LEAST_TURNS, available_cpus(processes=process.count)))
-    room = Room(settings.max_pending_bytes or _room_for_bodies(settings.max_body_size, process.count))
-    return _Parts(settings, process, calls, measured, registry, source, lifecycle, guard, management, Capacity(turns, room))
+    pending = settings.max_pending_bytes or _room_for_bodies(settings.max_body_size, process.count)
+    arriving = min(_MOST_THAT_ARRIVES, pending // _PART_THAT_ARRIVES)
+    capacity = Capacity(turns, Room(pending - arriving))
+    return _Parts(settings, process, calls, measured, registry, source, lifecycle, guard, management, capacity, arriving)
 
 
 def _room_for_bodies(largest: int, processes: int) -> int:
@@ -188,7 +197,7 @@ def _routed(parts: _Parts, life: Callable[[Litestar], AbstractAsyncContextManage
         untraced=open_paths(open_metrics=True),
     )
     application.asgi_handler = front.asgi
-    return Built(application, front)
+    return Built(application, front, parts.arriving)
 
 
 def _fronted(handler: Handler, guard: Guard | None, settings: Settings) -> Handler:

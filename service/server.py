@@ -92,6 +92,7 @@ class _Server:
             write_timeout=settings.write_timeout,
             keep_alive_timeout=settings.keep_alive_timeout,
             max_connections=math.ceil(settings.max_connections / process.count),
+            max_arriving=built.arriving,
         )
         handler = built.handler if self._metrics_port is None else MetricsPort(built.handler, self._metrics_port)
         uvloop.run(run(built.application, handler, process, limits, listeners, context=self._context))

@@ -40,8 +40,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tracing_endpoint: OTLP/HTTP address that takes spans, http://collector:4318 for example; unset, nothing is traced.
     tracing_sample_ratio: part of the calls that is traced, from 0 to 1, of those whose client does not say.
     max_body_size: largest request body, in bytes, after decompression.
-    max_pending_bytes: how much the bodies of all requests may take that are being answered, for each process; a request that finds
-        no room gets a 503. Unset: a quarter of the memory that the processes may use, but room for two of the largest bodies.
+    max_pending_bytes: how much the bodies of all requests may take, for each process; a request that finds no room gets a 503.
+        A quarter of it, up to 64 MiB, is for those that still come. Unset: a quarter of the memory that the processes may use, but
+        twice the largest body.
     min_compress_size: smallest answer of a model that is compressed for a client that accepts it, in bytes.
     cache_directory: where optimised graphs and compiled engines are kept between starts; unset, they are made anew. Models of an
         object store are kept there as well; unset, in .cache/axon of the user's home directory.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Final, Protocol
 
+from service.http.receiving import Receiving
 from service.processes.process import Process
 
 logger = logging.getLogger("axon.http")
@@ -19,13 +20,17 @@ _EVICTED_SHARE: Final = 20  # one in so many idle connections goes when there is
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client may take. Times are in seconds, each described in settings.py."""
+    """What clients may take. Times are in seconds, each described in settings.py.
+
+    Bodies that come whole may take `max_arriving` bytes together; others are let in piece by piece.
+    """
 
     header_timeout: float
     body_timeout: float
     write_timeout: float
     keep_alive_timeout: float
     max_connections: int
+    max_arriving: int
 
     @property
     def interval(self) -> float:
@@ -52,6 +57,7 @@ class Connections:
 
     def __init__(self, limits: Limits, process: Process) -> None:
         self.limits: Final = limits
+        self.receiving: Final = Receiving(limits.max_arriving)
         self._process = process
         self._all: set[Connection] = set()
         self._most = min(limits.max_connections, _descriptors() - _SPARE_DESCRIPTORS)

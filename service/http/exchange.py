@@ -49,7 +49,7 @@ class Exchange(ABC):
         """The request as ASGI has it, of which whoever asks may change its own."""
 
     @abstractmethod
-    def whole_body(self) -> bytes | None:
+    def whole_body(self) -> bytes | bytearray | None:
         """Give the body if all of it is here; else None, and `receive` gives it. Either is asked for it once."""
 
     @abstractmethod

@@ -15,6 +15,7 @@ import httptools
 
 from service.http.connections import MIN_RATE, Connections
 from service.http.exchange import Handler
+from service.http.receiving import Filling
 from service.http.wire_exchange import WireExchange
 from service.request_context import made_request_id
 
@@ -51,7 +52,7 @@ class Serving(Protocol):
     tasks: set[asyncio.Task[None]]
 
 
-class HttpProtocol(asyncio.Protocol):
+class HttpProtocol(asyncio.BufferedProtocol):
     """Bounds the head of a request and the time that a client may take, ignores an offered upgrade, answers who has half-closed.
 
     Requests of a connection are answered one after another, also those that were sent ahead.
@@ -63,6 +64,7 @@ class HttpProtocol(asyncio.Protocol):
         self._group = group
         self._serving = serving
         self._limits = group.limits
+        self._receiving = group.receiving
         self._parser = self._new_parser()
         self.transport: asyncio.Transport
         self.write_paused = False
@@ -72,6 +74,7 @@ class HttpProtocol(asyncio.Protocol):
         self._since = loop.time()
         self._head_size = 0  # bytes of the head that is coming, or of the trailers
         self._received = 0  # bytes of the body since `_since`
+        self._filling: Filling | None = None  # the body that is coming, if it comes into its own place
         self._unsent = 0  # bytes that the client had not taken at `_unsent_since`
         self._unsent_since = 0.0
         self._half_closed = False
@@ -116,7 +119,45 @@ class HttpProtocol(asyncio.Protocol):
         if not self._group.admit(self):
             self._phase = Phase.REFUSED
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 -- how much there is, is not known
+        """Say where the next bytes go."""
+        if self._filling is not None:
+            return self._filling.rest
+        return self._receiving.piece if self._phase is Phase.BODY else self._receiving.first
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Go on with the bytes that came. Of a large request only the head is parsed."""
+        if self._filling is not None:
+            self._filled(self._filling, nbytes)
+            return
+        data = self._receiving.piece[:nbytes]
+        if self._phase is Phase.IDLE or self._phase is Phase.NEW:
+            end = self._receiving.end_of_head(nbytes)
+            if end:
+                self._parse(data[:end])
+                data = self._behind_body(data[end:])
+        if data and not self.transport.is_closing():
+            self._parse(data)
+
+    def _behind_body(self, data: memoryview) -> memoryview:
+        """Put into its place what is there of the body, and return what is not of it."""
+        if self._filling is None:
+            return data
+        size = self._filling.copy(data)
+        self._filled(self._filling, size)
+        return data[size:]
+
+    def _filled(self, filling: Filling, size: int) -> None:
+        """Count bytes of the body. If it is complete, go on behind it with a parser that has seen nothing of it."""
+        self._received += size
+        filling.came(size)
+        if not filling.rest:
+            filling.end()
+            self._filling = None
+            self._parser = self._new_parser()
+            self.on_message_complete()
+
+    def _parse(self, data: memoryview) -> None:
         """Parse what came. A head that grows beyond its bound ends the connection, and so do trailers."""
         before, latest, received = self._phase, self._latest, self._received
         if before is Phase.REFUSED:
@@ -128,6 +169,8 @@ class HttpProtocol(asyncio.Protocol):
             self._refuse(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received. Send HTTP/1.1.")
             return
         phase = self._phase
+        if phase is Phase.BODY and self._latest is not None and self._latest is not latest:
+            self._filling = self._latest.fill(self._receiving)
         if phase is not Phase.HEAD and phase is not Phase.BODY:
             self._head_size = 0
         elif latest is not self._latest or received != self._received or (before is Phase.BODY and phase is Phase.HEAD):
@@ -240,6 +283,9 @@ class HttpProtocol(asyncio.Protocol):
             exchange.left()
         self._unanswered.clear()
         self._latest = None
+        if self._filling is not None:
+            self._filling.end()
+            self._filling = None
         del self._parser  # which knows this connection: in a circle both would stay until the next full collection
         self.resume_writing()
 
@@ -304,7 +350,7 @@ class HttpProtocol(asyncio.Protocol):
         elif self._half_closed:
             self._end_if_nobody_is_there()
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: memoryview | bytes) -> None:
         """Parse, and ignore offers to upgrade, which would have the parser take the body for another protocol.
 
         RFC 9110 7.8 lets a server ignore them. Some HTTP clients offer HTTP/2 by one in every request.

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from service.http.exchange import Exchange, Handler, Headers
+from service.http.receiving import Filling, Receiving
 
 logger = logging.getLogger("axon.http")
 
@@ -23,6 +24,7 @@ _NO_NAME: Final = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]')
 _NO_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES: Final = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_JSON_SIZE: Final = b"inference-header-content-length"  # where tensors in binary form begin, which are used where they are
 _BUG: Final = b'{"error":"The server made a mistake while it handled this request.","code":"internal"}'
 
 
@@ -101,7 +103,7 @@ class WireExchange(Exchange):
         self.keep_alive = keep_alive
         self.expects_continue = b"expect" in self._by_name and self._by_name[b"expect"].lower() == b"100-continue"
         self.disconnected = False
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | bytearray] = []
         self._buffered = 0
         self._more_body = True
         self._given = False
@@ -139,6 +141,17 @@ class WireExchange(Exchange):
             self._notify()
         if self._buffered > _MOST_BUFFERED and self._waiter is None:
             self._connection.pause_reading()
+
+    def fill(self, receiving: Receiving) -> Filling | None:
+        """Have the rest of the body received in its own place, if that is better; it is then the body when it ends."""
+        length = self.header(b"content-length")
+        if length is None or self.complete:
+            return None
+        json_size = self.header(_JSON_SIZE)
+        filling = receiving.fill(int(length), self._chunks, int(json_size[:9]) if json_size and json_size.isdecimal() else 0)
+        if filling is not None:
+            self._chunks, self._buffered = [filling.body], 0
+        return filling
 
     def body_ended(self) -> None:
         """Note that the body is complete."""
@@ -183,7 +196,7 @@ class WireExchange(Exchange):
             "extensions": {},
         }
 
-    def whole_body(self) -> bytes | None:
+    def whole_body(self) -> bytes | bytearray | None:
         """Give the body if all of it is here."""
         if self._more_body or self._given or self.disconnected:
             return None
@@ -243,7 +256,7 @@ class WireExchange(Exchange):
         if not self.disconnected:
             self._completed()
 
-    def _taken(self) -> bytes:
+    def _taken(self) -> bytes | bytearray:
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks, self._buffered = [], 0
         self._given = not self._more_body

@@ -27,13 +27,13 @@ _ROWS_A_BATCH: Final = 1 << 16
 _CELL: Final = 8  # bytes that each cell takes at least once it is read
 
 
-def read_stream(body: bytes, columns: Columns, budget: Budget) -> ModelInputs:
+def read_stream(body: bytes | bytearray, columns: Columns, budget: Budget) -> ModelInputs:
     """Read an IPC stream. Raises MalformedBody, SignatureMismatch, or DecodedTooLarge before too much is decompressed."""
     pyarrow = _pyarrow("pyarrow")
     return _read(lambda: _stream_batches(pyarrow, body, budget), "Arrow stream", columns, budget)
 
 
-def read_parquet(body: bytes, columns: Columns, budget: Budget) -> ModelInputs:
+def read_parquet(body: bytes | bytearray, columns: Columns, budget: Budget) -> ModelInputs:
     """Read a Parquet file. Raises like `read_stream`."""
     parquet = _pyarrow("pyarrow.parquet")
     return _read(lambda: _parquet_batches(parquet, body, budget), "Parquet file", columns, budget)
@@ -89,7 +89,7 @@ def _inputs(batches: list[Any], kind: str, columns: Columns, budget: Budget) -> 
     return columns.assembled(given, rows=rows)
 
 
-def _stream_batches(pyarrow: Any, body: bytes, budget: Budget) -> list[Any]:  # noqa: ANN401
+def _stream_batches(pyarrow: Any, body: bytes | bytearray, budget: Budget) -> list[Any]:  # noqa: ANN401
     for message in pyarrow.ipc.MessageReader.open_stream(body):
         if message.body is not None:
             budget.take(inflated_size(bytes(message.metadata), message.body))
@@ -101,7 +101,7 @@ def _stream_batches(pyarrow: Any, body: bytes, budget: Budget) -> list[Any]:  # 
     return batches
 
 
-def _parquet_batches(parquet: Any, body: bytes, budget: Budget) -> list[Any]:  # noqa: ANN401
+def _parquet_batches(parquet: Any, body: bytes | bytearray, budget: Budget) -> list[Any]:  # noqa: ANN401
     with parquet.ParquetFile(BytesIO(body)) as file:
         metadata = file.metadata
         budget.take(metadata.num_rows * metadata.num_columns * _CELL)

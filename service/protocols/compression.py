@@ -14,7 +14,7 @@ _HEADER_SIZE: Final = 2
 _DIGITS: Final = "0123456789."
 
 
-def decompress(data: bytes, coding: str, *, limit: int) -> bytes:
+def decompress(data: bytes | bytearray, coding: str, *, limit: int) -> bytes:
     """Undo a coding. Raises PayloadTooLarge once there are more than `limit` bytes, MalformedBody if it is not what it says."""
     decoder = zlib.decompressobj(_GZIP if coding == "gzip" else _deflate_bits(data))
     try:
@@ -60,7 +60,7 @@ def _weight(text: str) -> float:
         return 0.0
 
 
-def _deflate_bits(data: bytes) -> int:
+def _deflate_bits(data: bytes | bytearray) -> int:
     """Tell whether deflated data has the zlib header that RFC 9110 wants and that some clients leave out."""
     has_header = len(data) >= _HEADER_SIZE and data[0] & 0x0F == zlib.DEFLATED and int.from_bytes(data[:2]) % 31 == 0
     return zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS

@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 _MAX_SIZE: Final = 2**63 - 1
 
 
-def read(text: bytes, rest: memoryview | None) -> InferRequest:
+def read(text: bytes | bytearray, rest: memoryview | None) -> InferRequest:
     """Read the JSON of a request, with the binary tensors behind it; None if the body is said to be JSON alone.
 
     Raises MalformedBody with what is wrong and where; unknown keys are ignored. Binary tensors are views of `rest`.

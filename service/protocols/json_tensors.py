@@ -11,6 +11,7 @@ import numpy as np
 import simdjson
 
 from service.errors import MalformedBody
+from service.protocols.nesting import COUNTED, lists_in, lists_of, structure_in, structure_of
 from service.repository.datatypes import Datatype, to_numpy
 
 Array = np.ndarray[Any, Any]
@@ -33,13 +34,11 @@ _ACCEPTED: Final[dict[str, tuple[frozenset[type], Any]]] = {
     "V": (frozenset({int, float}), None),
 }
 _LARGEST_BFLOAT16: Final = 3.3895313892515355e38
-_NO_STRUCTURE: Final = bytes(set(range(256)) - set(b"[],"))
 _FEW: Final = 32
 _FULL: Final = 10  # values in a list from which to ask for its length takes no longer than to look at its bytes
-_COUNTED: Final = 0xFFFFFF  # simdjson counts the items of a list no further
 
 
-def parse(body: bytes) -> simdjson.Object:
+def parse(body: bytes | bytearray) -> simdjson.Object:
     """Parse a JSON object. Raises MalformedBody if the body is anything else; NaN and Infinity are no JSON (RFC 8259)."""
     document = parse_value(body)
     if not isinstance(document, simdjson.Object):
@@ -47,7 +46,7 @@ def parse(body: bytes) -> simdjson.Object:
     return document
 
 
-def parse_value(body: bytes) -> object:
+def parse_value(body: bytes | bytearray) -> object:
     """Parse any JSON value. Raises MalformedBody."""
     try:
         return simdjson.Parser().parse(body)
@@ -98,10 +97,10 @@ class WrittenTensor(msgspec.Struct, frozen=True):
     @property
     def lists(self) -> int:
         """How many lists it has if it is as it should be."""
-        return sum(prod(self.shape[:depth]) for depth in range(max(1, len(self.shape)))) if self.nested else 1
+        return lists_of(self.shape) if self.nested else 1
 
 
-def refuse_irregular(text: bytes, tensors: Sequence[WrittenTensor], *, other_lists: int) -> None:
+def refuse_irregular(text: bytes | bytearray, tensors: Sequence[WrittenTensor], *, other_lists: int) -> None:
     """Raise MalformedBody if a tensor has lists where it should have values, `[1, [2]]`, or lists of different lengths.
 
     `to_array` reads values one after another, whatever lists they are in. To walk through the lists would take longer than to
@@ -118,12 +117,7 @@ def refuse_irregular(text: bytes, tensors: Sequence[WrittenTensor], *, other_lis
             raise MalformedBody(f"{tensor.where} is nested differently from its shape {list(tensor.shape)}.")
 
 
-def lists_in(text: bytes) -> int:
-    """Count the `[`. To find each of many takes longer than to look at every byte."""
-    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == ord("[")))
-
-
-def _has_brackets(text: bytes, count: int) -> bool:
+def _has_brackets(text: bytes | bytearray, count: int) -> bool:
     """Whether there are exactly so many `[`. A few are found faster than all bytes are counted."""
     if count > _FEW:
         return lists_in(text) == count
@@ -135,25 +129,17 @@ def _has_brackets(text: bytes, count: int) -> bool:
     return text.find(b"[", position + 1) < 0
 
 
-def _stand_in(text: bytes, shapes: Sequence[tuple[int, ...]]) -> bool:
+def _stand_in(text: bytes | bytearray, shapes: Sequence[tuple[int, ...]]) -> bool:
     """Whether the brackets and commas of nested tensors stand in the text, in the order of the tensors."""
-    found = text.translate(None, _NO_STRUCTURE)
+    found = structure_in(text)
     position = 0
     for shape in shapes:
-        skeleton = _skeleton(shape)
+        skeleton = structure_of(shape)
         position = found.find(b"[" * len(shape), position)
         if position < 0 or not found.startswith(skeleton, position):
             return False
         position += len(skeleton)
     return True
-
-
-def _skeleton(shape: tuple[int, ...]) -> bytes:
-    """Return the brackets and commas of a nested tensor."""
-    inner = b""
-    for size in reversed(shape):
-        inner = b"[" + b",".join([inner] * size) + b"]"
-    return inner
 
 
 def _is_regular(value: object, shape: tuple[int, ...]) -> bool:
@@ -252,7 +238,7 @@ def _check_nesting(data: simdjson.Array, shape: tuple[int, ...], where: str) -> 
     Many short lists are left to `refuse_irregular`.
     """
     if not _is_nested(data):
-        if len(data) != prod(shape) and len(data) < _COUNTED:
+        if len(data) != prod(shape) and len(data) < COUNTED:
             raise MalformedBody(f"{where} has {len(data)} values, but its shape {list(shape)} needs {prod(shape)}.")
         return
     if not _is_walked(shape):

@@ -12,22 +12,21 @@ import numpy as np
 import simdjson
 
 from service.errors import MalformedBody, shown
-from service.protocols.json_tensors import expected, flat_array, flattened, from_values, lists_in
+from service.protocols.json_tensors import expected, flat_array, flattened, from_values
 from service.protocols.json_with_nan import parse
+from service.protocols.nesting import COUNTED, lists_in, lists_of, structure_in, structure_length, structure_of
 from service.repository.datatypes import MAX_RANK, Datatype
 
 Array = np.ndarray[Any, Any]
 
 _LISTS: Final = (simdjson.Array, list)
 _FEW: Final = 4096
-_COUNTED: Final = 0xFFFFFF  # simdjson counts the items of a list no further
-_NOT_STRUCTURE: Final = bytes(sorted(set(range(256)) - set(b"[],")))
 
 
 class Document:
     """A parsed body. `root` is its value: lists and objects are those of simdjson, or of Python where the body has NaN in it."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes | bytearray) -> None:
         self._body = body
         self._regular: dict[tuple[int, ...], bool] = {}
         self.root = parse(body)
@@ -37,14 +36,14 @@ class Document:
 
         If the tensor is at hand and its lists are few, their lengths are asked; that copies nothing.
         """
-        lists = sum(prod(shape[:depth]) for depth in range(len(shape)))
+        lists = lists_of(shape)
         if lists != self._lists:
             return False
         if data is not None and lists <= _FEW:
             return _fits(data, shape, 0)
         if shape not in self._regular:
-            fits = _structure_length(shape) == len(self._structure)
-            self._regular[shape] = fits and _structure(shape) == self._structure
+            fits = structure_length(shape) == len(self._structure)
+            self._regular[shape] = fits and structure_of(shape) == self._structure
         return self._regular[shape]
 
     @cached_property
@@ -52,8 +51,8 @@ class Document:
         return lists_in(self._body)
 
     @cached_property
-    def _structure(self) -> bytes:
-        return self._body.translate(None, _NOT_STRUCTURE).strip(b",")
+    def _structure(self) -> bytes | bytearray:
+        return structure_in(self._body).strip(b",")
 
 
 @contextmanager
@@ -112,7 +111,7 @@ def tensor(
         if not is_regular(shape, data):
             _refuse_ragged(data, shape, where)
         flat, missing = scalars(flattened(_items(data)), datatype, lambda index: where + _place(index, shape))
-    if shape[0] == _COUNTED:
+    if shape[0] == COUNTED:
         shape = (flat.size // (prod(shape[1:]) or 1), *shape[1:])
     if flat.size != prod(shape) or not is_regular(shape, data):
         _refuse_ragged(data, shape, where)
@@ -196,7 +195,7 @@ def _first_misfit(values: Sequence[Any], datatype: Datatype) -> int:
 
 def _fits(data: Sequence[Any], shape: tuple[int, ...], depth: int) -> bool:
     """Whether lists have the lengths of the shape. What stands in the innermost is not looked at."""
-    if len(data) not in (shape[depth], _COUNTED):
+    if len(data) not in (shape[depth], COUNTED):
         return False
     return depth == len(shape) - 1 or all(isinstance(item, _LISTS) and _fits(item, shape, depth + 1) for item in data)
 
@@ -212,7 +211,7 @@ def _refuse_ragged(data: Sequence[Any], shape: tuple[int, ...], where: str) -> N
 
 def _ragged(data: Sequence[Any], shape: tuple[int, ...], depth: int) -> tuple[tuple[int, ...], str] | None:
     """Return the path to the first list that has not the shape of its level, with what is wrong there."""
-    if len(data) not in (shape[depth], _COUNTED):
+    if len(data) not in (shape[depth], COUNTED):
         return (), f"has {len(data)} entries where the lists before it have {shape[depth]}"
     if depth == len(shape) - 1:
         kinds = list(map(type, _items(data)))
@@ -232,18 +231,3 @@ def _place(index: int, shape: tuple[int, ...]) -> str:
         index, position = divmod(index, size)
         place = f"[{position}]{place}"
     return f"[{index}]{place}"
-
-
-def _structure_length(shape: tuple[int, ...]) -> int:
-    length = 0
-    for size in reversed(shape):
-        length = size * length + max(size - 1, 0) + 2
-    return length
-
-
-def _structure(shape: tuple[int, ...]) -> bytes:
-    """Return the brackets and commas of a tensor of this shape."""
-    inner = b""
-    for size in reversed(shape):
-        inner = b"[" + b",".join([inner] * size) + b"]"
-    return inner

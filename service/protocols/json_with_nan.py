@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 _MOST_WITH_TOKENS: Final = 4 << 20  # bytes
 
 
-def parse(body: bytes) -> object:
+def parse(body: bytes | bytearray) -> object:
     """Parse a body into values of simdjson or, if one of the tokens stands in it, of Python. Raises MalformedBody."""
     try:
         return parse_value(body)

@@ -24,7 +24,7 @@ _KINDS: Final = "biufSU"
 _LARGEST_TEXT: Final = 1 << 26  # bytes of an array of strings, of which each takes the room of the longest
 
 
-def read_npy(body: bytes, where: str = "The body") -> Array:
+def read_npy(body: bytes | bytearray, where: str = "The body") -> Array:
     """Read one array. Raises MalformedBody for anything but numbers, booleans and strings in full."""
     stream = BytesIO(body)
     try:
@@ -46,7 +46,7 @@ def read_npy(body: bytes, where: str = "The body") -> Array:
         raise MalformedBody(f"{where} has the shape {shown(str(list(shape)))}, which no tensor can have.") from error
 
 
-def read_npz(body: bytes, budget: Budget) -> dict[str, Array]:
+def read_npz(body: bytes | bytearray, budget: Budget) -> dict[str, Array]:
     """Read the arrays of an archive by their names. Raises MalformedBody, or DecodedTooLarge before too much is inflated."""
     try:
         with zipfile.ZipFile(BytesIO(body)) as archive:

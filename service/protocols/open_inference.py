@@ -38,13 +38,13 @@ class EncodedAnswer(msgspec.Struct, frozen=True):
     json_size: int | None
 
 
-def decode(body: bytes | memoryview, *, json_size: int | None = None) -> InferRequest:
+def decode(body: bytes | bytearray | memoryview, *, json_size: int | None = None) -> InferRequest:
     """Decode the body of an infer request: JSON, then the tensors in binary form that it announces, if `json_size` is given.
 
     Raises MalformedBody with what is wrong and where; unknown keys are ignored. Binary tensors are views of the body.
     """
     if json_size is None:
-        text, rest = body if isinstance(body, bytes) else bytes(body), None
+        text, rest = bytes(body) if isinstance(body, memoryview) else body, None
     else:
         view = memoryview(body)
         if not 0 < json_size <= len(view):
@@ -60,7 +60,7 @@ def decode(body: bytes | memoryview, *, json_size: int | None = None) -> InferRe
     return json_requests.read(text, rest) if found is None else found
 
 
-def decode_raw(body: bytes | memoryview, signature: Signature) -> InferRequest:
+def decode_raw(body: bytes | bytearray | memoryview, signature: Signature) -> InferRequest:
     """Decode a body that is nothing but the one input of a model, as a batch of 1; its answer is all outputs in binary form.
 
     A size that the signature leaves open follows from the number of bytes. Raises MalformedBody if there are several such sizes

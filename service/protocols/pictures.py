@@ -45,7 +45,7 @@ def frame_of(spec: TensorSpec) -> Frame | None:
             return None
 
 
-def to_row(content: bytes, spec: TensorSpec, *, budget: Budget, where: str) -> Array:
+def to_row(content: bytes | bytearray, spec: TensorSpec, *, budget: Budget, where: str) -> Array:
     """Decode a picture and fit it to an input, without the batch axis.
 
     It is turned as its EXIF data says, converted to the input's channels, and resized by the mean over the area of each pixel.
@@ -68,7 +68,7 @@ def to_row(content: bytes, spec: TensorSpec, *, budget: Budget, where: str) -> A
     return _laid_out(values.astype(dtype), frame)
 
 
-def _pixels(content: bytes, frame: Frame, budget: Budget, where: str) -> Array:
+def _pixels(content: bytes | bytearray, frame: Frame, budget: Budget, where: str) -> Array:
     """Return floats from 0, black, to 1, white, of shape [h, w, c]."""
     try:
         with Image.open(BytesIO(content), formats=_FORMATS) as image:

@@ -19,7 +19,7 @@ from service.protocols.tensorflow_serving import predict_request
 from service.repository.signature import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
-Reader = Callable[[bytes, str, Signature, Budget], ModelInputs]
+Reader = Callable[[bytes | bytearray, str, Signature, Budget], ModelInputs]
 
 ANSWER_TYPES: Final = (media_types.JSON, numpy_files.NPY_TYPE, numpy_files.NPZ_TYPE, arrow_tables.STREAM_TYPE)
 DEFAULT_TOP: Final = 5
@@ -30,7 +30,7 @@ def refuse_other_bodies(content_type: str | None) -> None:
     _reader(content_type)
 
 
-def decode(body: bytes, content_type: str | None, model: str, signature: Signature, *, limit: int) -> ModelInputs:
+def decode(body: bytes | bytearray, content_type: str | None, model: str, signature: Signature, *, limit: int) -> ModelInputs:
     """Decode a body of the kind that its Content-Type names. `limit` bounds what it decodes to, in bytes.
 
     Raises UnsupportedMediaType, MalformedBody, SignatureMismatch or DecodedTooLarge.
@@ -94,7 +94,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 -- an array or one of its values,
     return value.tolist() if value.dtype == object else np.ascontiguousarray(value)
 
 
-def _from_json(body: bytes, model: str, signature: Signature, budget: Budget) -> ModelInputs:
+def _from_json(body: bytes | bytearray, model: str, signature: Signature, budget: Budget) -> ModelInputs:
     """Read `instances` or `inputs` as TensorFlow Serving has them, a bare list of rows, or one row of named values."""
     with within_64_bits():
         document = Document(body)
@@ -109,17 +109,17 @@ def _from_json(body: bytes, model: str, signature: Signature, budget: Budget) ->
         return ModelInputs({spec.name: with_batch_axis(inputs.arrays[spec.name], spec)}, inputs.missing)
 
 
-def _from_picture(body: bytes, model: str, signature: Signature, budget: Budget) -> ModelInputs:
+def _from_picture(body: bytes | bytearray, model: str, signature: Signature, budget: Budget) -> ModelInputs:
     spec = _only_input(model, signature, "A picture")
     return ModelInputs({spec.name: pictures.to_row(body, spec, budget=budget, where="The body")[np.newaxis]})
 
 
-def _from_npy(body: bytes, model: str, signature: Signature, _budget: Budget) -> ModelInputs:
+def _from_npy(body: bytes | bytearray, model: str, signature: Signature, _budget: Budget) -> ModelInputs:
     spec = _only_input(model, signature, "A .npy file")
     return ModelInputs({spec.name: with_batch_axis(cast(numpy_files.read_npy(body), spec.datatype, f"Input '{spec.name}'"), spec)})
 
 
-def _from_npz(body: bytes, model: str, signature: Signature, budget: Budget) -> ModelInputs:
+def _from_npz(body: bytes | bytearray, model: str, signature: Signature, budget: Budget) -> ModelInputs:
     columns = Columns(model, signature)
     given: dict[str, tuple[Array, bool]] = {}
     for name, array in numpy_files.read_npz(body, budget).items():
@@ -129,11 +129,11 @@ def _from_npz(body: bytes, model: str, signature: Signature, budget: Budget) -> 
     return columns.assembled(given, rows=max((len(array) for array, _ in given.values() if array.ndim), default=1))
 
 
-def _from_stream(body: bytes, model: str, signature: Signature, budget: Budget) -> ModelInputs:
+def _from_stream(body: bytes | bytearray, model: str, signature: Signature, budget: Budget) -> ModelInputs:
     return arrow_tables.read_stream(body, Columns(model, signature), budget)
 
 
-def _from_parquet(body: bytes, model: str, signature: Signature, budget: Budget) -> ModelInputs:
+def _from_parquet(body: bytes | bytearray, model: str, signature: Signature, budget: Budget) -> ModelInputs:
     return arrow_tables.read_parquet(body, Columns(model, signature), budget)
 
 

@@ -64,7 +64,7 @@ class _Request(msgspec.Struct, gc=False):
     parameters: dict[str, str | bool | Annotated[int, Meta(ge=0, le=2**63 - 1)]] | UnsetType | None = UNSET
 
 
-def read(text: bytes, rest: memoryview | None) -> InferRequest | None:
+def read(text: bytes | bytearray, rest: memoryview | None) -> InferRequest | None:
     """Read the JSON of a request, with the binary tensors behind it. None if there is anything in it that is not usual.
 
     Of two keys of one name msgspec takes the last and simdjson the first, so the colons are counted: one for each key.
@@ -72,7 +72,7 @@ def read(text: bytes, rest: memoryview | None) -> InferRequest | None:
     return _read(text, rest, None)
 
 
-def read_apart(text: bytes) -> InferRequest | None:
+def read_apart(text: bytes | bytearray) -> InferRequest | None:
     """Read the JSON of a request of one tensor: its values by simdjson, all around them as `read` does. None as there.
 
     The values reach from the `[` after "data" to the last `]` before the next `}`. If these are not their ends, what is between
@@ -87,7 +87,7 @@ def read_apart(text: bytes) -> InferRequest | None:
     return _read(text[:first] + b"[]" + text[after:], None, values) if values else None
 
 
-def _read(text: bytes, rest: memoryview | None, values: bytes | None) -> InferRequest | None:
+def _read(text: bytes | bytearray, rest: memoryview | None, values: bytes | bytearray | None) -> InferRequest | None:
     """Read a request; `values` are those of its only tensor if they are not in the text, where an empty list stands for them."""
     missing: frozenset[str] = frozenset()
     try:
@@ -152,7 +152,7 @@ def _from_values(tensor: Any) -> Array:  # noqa: ANN401
     return array.reshape(tensor.shape)
 
 
-def _from_text(values: bytes, tensor: Any) -> tuple[Array, bool]:  # noqa: ANN401
+def _from_text(values: bytes | bytearray, tensor: Any) -> tuple[Array, bool]:  # noqa: ANN401
     """Read the values of a tensor in whose place an empty list was read. Raises MalformedBody."""
     if tensor.data != []:
         raise ValueError

@@ -26,7 +26,7 @@ class _Request(msgspec.Struct, gc=False):
     signature_name: Literal["serving_default", ""] | UnsetType | None = UNSET
 
 
-def read(body: bytes, spec: TensorSpec) -> tuple[Array, int | None] | None:
+def read(body: bytes | bytearray, spec: TensorSpec) -> tuple[Array, int | None] | None:
     """Read the values of a model's only input, and how many rows there are (None for columns). None if it is not that simple.
 
     Each key has a colon, and more there must not be: a key that comes twice would be read from another place.
@@ -49,7 +49,7 @@ def read(body: bytes, spec: TensorSpec) -> tuple[Array, int | None] | None:
     return array, None if instances is UNSET else len(instances)
 
 
-def read_named(body: bytes, spec: TensorSpec, *, limit: int) -> tuple[Array, int] | None:
+def read_named(body: bytes | bytearray, spec: TensorSpec, *, limit: int) -> tuple[Array, int] | None:
     """Read rows that have a number for each feature of a model's only input, as many as `limit` bytes have room for; else None."""
     features = features_of(spec)
     decoder = _NAMED.get(spec.datatype)

@@ -36,7 +36,7 @@ class PredictRequest:
     rows: int | None
 
 
-def decode_predict(body: bytes, model: str, signature: Signature, *, limit: int) -> PredictRequest:
+def decode_predict(body: bytes | bytearray, model: str, signature: Signature, *, limit: int) -> PredictRequest:
     """Decode a body with `instances`, rows, or `inputs`, columns. `limit` bounds what rows and pictures decode to, in bytes.
 
     Raises MalformedBody, SignatureMismatch or DecodedTooLarge, which name the input and the place.
@@ -50,7 +50,7 @@ def decode_predict(body: bytes, model: str, signature: Signature, *, limit: int)
     return _decode_predict(body, model, signature, limit)
 
 
-def _decode_predict(body: bytes, model: str, signature: Signature, limit: int) -> PredictRequest:
+def _decode_predict(body: bytes | bytearray, model: str, signature: Signature, limit: int) -> PredictRequest:
     """Decode any `:predict`; what is wrong with one is said here alone."""
     with within_64_bits():
         document = Document(body)
@@ -95,7 +95,7 @@ def encode_predict(answer: Answer, *, rows: int | None) -> bytes:
     return orjson.dumps({"predictions": objects})
 
 
-def decode_examples(body: bytes, model: str, signature: Signature, *, limit: int) -> ModelInputs:
+def decode_examples(body: bytes | bytearray, model: str, signature: Signature, *, limit: int) -> ModelInputs:
     """Decode the `examples` of `:classify` and `:regress`: objects of named features, those of `context` in each of them.
 
     Raises like `decode_predict`.

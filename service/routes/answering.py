@@ -46,8 +46,8 @@ class Decoded(msgspec.Struct, frozen=True):
 
 
 Find = Callable[[], ServedModel]
-Decode = Callable[[bytes, ServedModel], Decoded]
-TakesLong = Callable[[bytes, ServedModel], bool]
+Decode = Callable[[bytes | bytearray, ServedModel], Decoded]
+TakesLong = Callable[[bytes | bytearray, ServedModel], bool]
 
 
 class Answering:
@@ -118,7 +118,7 @@ async def respond_json(exchange: Exchange, content: object) -> None:
     await exchange.respond(HTTPStatus.OK, [(b"content-type", JSON_TYPE)], [msgspec.json.encode(content)])
 
 
-def may_take_long(body: bytes, _model: ServedModel) -> bool:
+def may_take_long(body: bytes | bytearray, _model: ServedModel) -> bool:
     """Whether a body may take milliseconds to decode: a large one, and one with a picture or anything else beside plain JSON."""
     return len(body) > LARGE_ROWS or not body.isascii() or b"b64" in body or b"\\u" in body
 

@@ -32,14 +32,14 @@ class Inference:
         return self._answering(exchange, find, partial(_decode, json_size), partial(_takes_long, json_size))
 
 
-def _takes_long(json_size: str | None, body: bytes, model: ServedModel) -> bool:
+def _takes_long(json_size: str | None, body: bytes | bytearray, model: ServedModel) -> bool:
     """Whether decoding may take milliseconds. Numbers in binary form are looked at, not read."""
     if len(body) <= LARGE_TENSORS:
         return False
     return json_size is None or model.takes_text or not json_size.isdecimal() or int(json_size[:20]) > LARGE_TENSORS
 
 
-def _decode(json_size: str | None, body: bytes, model: ServedModel) -> Decoded:
+def _decode(json_size: str | None, body: bytes | bytearray, model: ServedModel) -> Decoded:
     request = _request(json_size, body, model)
     return Decoded(
         ModelInputs(request.inputs, request.missing),
@@ -51,7 +51,7 @@ def _decode(json_size: str | None, body: bytes, model: ServedModel) -> Decoded:
     )
 
 
-def _request(json_size: str | None, body: bytes, model: ServedModel) -> InferRequest:
+def _request(json_size: str | None, body: bytes | bytearray, model: ServedModel) -> InferRequest:
     if json_size is None:
         return open_inference.decode(body)
     if not json_size.isdecimal() or len(json_size) > len(str(len(body))):

@@ -36,7 +36,7 @@ class PredictionRoutes:
         content_type = exchange.header(b"content-type")
         prediction.refuse_other_bodies(content_type)
 
-        def decode(body: bytes, model: ServedModel) -> Decoded:
+        def decode(body: bytes | bytearray, model: ServedModel) -> Decoded:
             limit = self._answering.max_body_size
             inputs = prediction.decode(body, content_type, model.name, model.signature, limit=limit)
 

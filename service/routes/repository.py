@@ -57,7 +57,7 @@ def handlers(management: Management) -> list[HTTPRouteHandler]:
     return [index, load, unload]
 
 
-def _decode(body: bytes, kind: type[Kind], example: str) -> Kind:
+def _decode(body: bytes | bytearray, kind: type[Kind], example: str) -> Kind:
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

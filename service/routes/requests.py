@@ -17,11 +17,11 @@ _MILLISECONDS: Final = re.compile(MILLISECONDS)
 class Body(NamedTuple):
     """A body as it came, and its coding if it is compressed."""
 
-    data: bytes
+    data: bytes | bytearray
     coding: str | None
     limit: int
 
-    def plain(self) -> bytes:
+    def plain(self) -> bytes | bytearray:
         """Return the body, decompressed. Raises PayloadTooLarge as soon as it is known to exceed the limit, or MalformedBody."""
         return self.data if self.coding is None else decompress(self.data, self.coding, limit=self.limit)
 

@@ -25,7 +25,7 @@ class TensorflowServingRoutes:
     def __init__(self, registry: Registry, answering: Answering) -> None:
         self._registry = registry
         self._answering = answering
-        self._decoders: dict[str, Callable[[bytes, ServedModel], Decoded]] = {
+        self._decoders: dict[str, Callable[[bytes | bytearray, ServedModel], Decoded]] = {
             "predict": self._predict,
             "classify": self._classify,
             "regress": self._regress,
@@ -50,17 +50,17 @@ class TensorflowServingRoutes:
         else:
             await respond_json(exchange, self._status(name, version, label))
 
-    def _predict(self, body: bytes, model: ServedModel) -> Decoded:
+    def _predict(self, body: bytes | bytearray, model: ServedModel) -> Decoded:
         limit = self._answering.max_body_size
         request = tensorflow_serving.decode_predict(body, model.name, model.signature, limit=limit)
         return Decoded(request.inputs, lambda answer: Encoded([tensorflow_serving.encode_predict(answer, rows=request.rows)]))
 
-    def _classify(self, body: bytes, model: ServedModel) -> Decoded:
+    def _classify(self, body: bytes | bytearray, model: ServedModel) -> Decoded:
         output = tensorflow_serving.classes_of(model.name, model.signature)
         inputs = tensorflow_serving.decode_examples(body, model.name, model.signature, limit=self._answering.max_body_size)
         return Decoded(inputs, lambda answer: Encoded([tensorflow_serving.encode_classify(answer)]), (output.name,))
 
-    def _regress(self, body: bytes, model: ServedModel) -> Decoded:
+    def _regress(self, body: bytes | bytearray, model: ServedModel) -> Decoded:
         output = tensorflow_serving.value_of(model.name, model.signature)
         inputs = tensorflow_serving.decode_examples(body, model.name, model.signature, limit=self._answering.max_body_size)
         return Decoded(inputs, lambda answer: Encoded([tensorflow_serving.encode_regress(answer)]), (output.name,))

@@ -46,7 +46,9 @@ async def answered(exchange: Exchange) -> None:
 def test_connection_goes_with_its_client(sent: bytes) -> None:
     async def check() -> tuple[int, int]:
         loop = asyncio.get_running_loop()
-        limits = Limits(header_timeout=9, body_timeout=9, write_timeout=9, keep_alive_timeout=9, max_connections=9)
+        limits = Limits(
+            header_timeout=9, body_timeout=9, write_timeout=9, keep_alive_timeout=9, max_connections=9, max_arriving=1 << 20
+        )
         process: Any = SimpleNamespace(is_stopping=False)
         serving: Any = SimpleNamespace(connections=set(), tasks=set())
         group = Connections(limits, process)

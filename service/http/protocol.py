@@ -1,10 +1,7 @@
 """HTTP/1.1 on one connection: llhttp's events become exchanges, with the manners that a server on an open port needs."""
 
 import asyncio
-import json
-import socket
 from collections import deque
-from contextlib import suppress
 from enum import IntEnum
 from functools import cached_property, lru_cache
 from http import HTTPStatus
@@ -15,9 +12,10 @@ import httptools
 
 from service.http.connections import MIN_RATE, Connections
 from service.http.exchange import Handler
+from service.http.flow import Flow
 from service.http.receiving import Filling
+from service.http.refusal import refusal
 from service.http.wire_exchange import WireExchange
-from service.request_context import made_request_id
 
 _REMEMBERED_URL: Final = 256  # bytes up to which the parts of an address are kept for the next request
 MAX_HEAD_SIZE: Final = 64 * 1024  # bytes of request line and headers
@@ -25,7 +23,6 @@ _PROBE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PROBED_AFTER: Final = (0.02, 0.2)  # seconds after which a half-closed connection is looked at; then with all others
 _ABOUT_TO_ASK: Final = 0.5  # seconds in which a client that has connected sends its first request
 _METHODS: Final = {method.encode(): method for method in ("GET", "POST", "HEAD")}
-_TCP_CLOSE: Final = 7  # a state of Linux, include/net/tcp_states.h
 _Headers = list[tuple[bytes, bytes]] | deque[tuple[bytes, bytes]]
 _TRAILERS: Final = deque[tuple[bytes, bytes]](maxlen=0)  # keeps nothing: what comes behind a body is no header of the request
 
@@ -52,31 +49,25 @@ class Serving(Protocol):
     tasks: set[asyncio.Task[None]]
 
 
-class HttpProtocol(asyncio.BufferedProtocol):
+class HttpProtocol(Flow):
     """Bounds the head of a request and the time that a client may take, ignores an offered upgrade, answers who has half-closed.
 
     Requests of a connection are answered one after another, also those that were sent ahead.
     """
 
     def __init__(self, handler: Handler, group: Connections, serving: Serving, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+        super().__init__(loop)
         self._handler = handler
         self._group = group
         self._serving = serving
         self._limits = group.limits
         self._receiving = group.receiving
         self._parser = self._new_parser()
-        self.transport: asyncio.Transport
-        self.write_paused = False
-        self._read_paused = False
-        self._writable: asyncio.Future[None] | None = None
         self._phase = Phase.NEW
         self._since = loop.time()
         self._head_size = 0  # bytes of the head that is coming, or of the trailers
         self._received = 0  # bytes of the body since `_since`
         self._filling: Filling | None = None  # the body that is coming, if it comes into its own place
-        self._unsent = 0  # bytes that the client had not taken at `_unsent_since`
-        self._unsent_since = 0.0
         self._half_closed = False
         self._url = b""
         self._headers: _Headers = []
@@ -289,34 +280,6 @@ class HttpProtocol(asyncio.BufferedProtocol):
         del self._parser  # which knows this connection: in a circle both would stay until the next full collection
         self.resume_writing()
 
-    def pause_writing(self) -> None:
-        """Be told that the client does not take what is sent."""
-        self.write_paused = True
-
-    def resume_writing(self) -> None:
-        """Be told that it does again."""
-        self.write_paused = False
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-
-    async def drain(self) -> None:
-        """Wait until the client has taken most of what was sent."""
-        while self.write_paused:
-            self._writable = self.loop.create_future()
-            await self._writable
-
-    def pause_reading(self) -> None:
-        """Let the client wait."""
-        if not self._read_paused:
-            self._read_paused = True
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Let it go on."""
-        if self._read_paused:
-            self._read_paused = False
-            self.transport.resume_reading()
-
     def shutdown(self) -> None:
         """Let a request be finished that has begun to come, or is about to; else close. uvicorn calls this when the server ends."""
         age = self.loop.time() - self._since
@@ -335,7 +298,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def look_after(self, now: float) -> None:
         """End the connection if its client takes too long: to send a head or a body, or to take an answer."""
-        if self._does_not_read(now):
+        if self.does_not_read(now, self._limits.write_timeout):
             self.transport.abort()
             return
         if self.transport.is_closing():
@@ -390,7 +353,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def _look_after_body(self, now: float) -> None:
         """Let a body take the time that it needs as long as it keeps coming."""
-        if self._read_paused:  # it is the server that does not read
+        if self.read_paused:  # it is the server that does not read
             self._since, self._received = now, 0
         if now - self._since <= self._limits.body_timeout:
             return
@@ -401,17 +364,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
         else:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"The body stopped coming for {self._limits.body_timeout:g} s.")
 
-    def _does_not_read(self, now: float) -> bool:
-        """Whether an answer waits for a client that takes next to nothing of it."""
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and self._unsent and now - self._unsent_since <= self._limits.write_timeout:
-            return False
-        stuck = bool(unsent and self._unsent) and self._unsent - unsent < MIN_RATE * self._limits.write_timeout
-        self._unsent, self._unsent_since = unsent, now
-        return stuck
-
     def _end_if_nobody_is_there(self) -> None:
-        if not self.transport.is_closing() and _is_reset(self.transport):
+        if not self.transport.is_closing() and self.is_reset():
             self.transport.abort()
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
@@ -420,30 +374,18 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if guilty is not None and guilty.started:
             self.end()
             return
-        refusal = _refusal(status, message)
+        whole = refusal(status, message)
         if guilty is not None and len(self._unanswered) > 1:
             self._unanswered.pop()
         if self._unanswered and self._unanswered[0] is not guilty:
-            self._phase, self._refusal = Phase.ANSWER, refusal
+            self._phase, self._refusal = Phase.ANSWER, whole
             self.pause_reading()
         else:
-            self._send_refusal(refusal)
+            self._send_refusal(whole)
 
-    def _send_refusal(self, refusal: bytes) -> None:
-        self.transport.write(refusal)
+    def _send_refusal(self, whole: bytes) -> None:
+        self.transport.write(whole)
         self.transport.close()
-
-
-def _refusal(status: HTTPStatus, message: str) -> bytes:
-    """Return a whole response that says why there is none of the application."""
-    request_id = made_request_id()
-    code = status.phrase.lower().replace(" ", "_")
-    content = json.dumps({"error": message, "code": code, "request_id": request_id}).encode()
-    head = [f"HTTP/1.1 {status.value} {status.phrase}", "content-type: application/json", f"content-length: {len(content)}"]
-    head.append(f"x-request-id: {request_id}")
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        head.append("retry-after: 1")
-    return "\r\n".join([*head, "connection: close", "", ""]).encode() + content
 
 
 @lru_cache(maxsize=256)
@@ -453,12 +395,3 @@ def _parts(url: bytes) -> tuple[str, bytes, bytes]:
     raw_path = parsed.path or b"/"
     path = raw_path.decode("ascii")
     return unquote(path) if "%" in path else path, raw_path, parsed.query or b""
-
-
-def _is_reset(transport: Any) -> bool:  # noqa: ANN401 -- the transport of uvloop or of asyncio
-    """Whether the system of the client has said that nobody reads there; False where the state cannot be asked for."""
-    if not hasattr(socket, "TCP_INFO"):
-        return False
-    with suppress(OSError), transport.get_extra_info("socket").dup() as connection:
-        return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
-    return True

@@ -14,7 +14,7 @@ class Flow(asyncio.BufferedProtocol):
     """A protocol that lets its client wait, and waits for its client, but not for ever."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop: Final = loop
+        self.loop = loop
         self.transport: asyncio.Transport
         self.write_paused = False
         self.read_paused = False

@@ -13,6 +13,7 @@ from service import __version__
 from service.errors import ConfigurationError
 from service.grpc.address import Address
 from service.grpc.server import GrpcServer
+from service.http.connections import ConnectionObserver
 from service.http.exchange import Handler
 from service.inference.memory import usable_memory
 from service.inference.threads import available_cpus
@@ -59,12 +60,13 @@ _LEAST_TURNS: Final = 4  # large bodies and answers that are worked on at a time
 class Built:
     """What answers HTTP: a handler for every request, and the application that is started before and ended after.
 
-    Bodies may take `arriving` bytes before the handler has them.
+    Bodies may take `arriving` bytes before the handler has them. `observer` wants to know of connections.
     """
 
     application: Litestar
     handler: Handler
     arriving: int
+    observer: ConnectionObserver
 
 
 def create_app(settings: Settings, process: Process | None = None) -> Litestar:
@@ -197,7 +199,7 @@ def _routed(parts: _Parts, life: Callable[[Litestar], AbstractAsyncContextManage
         untraced=open_paths(open_metrics=True),
     )
     application.asgi_handler = front.asgi
-    return Built(application, front, parts.arriving)
+    return Built(application, front, parts.arriving, parts.metrics)
 
 
 def _fronted(handler: Handler, guard: Guard | None, settings: Settings) -> Handler:

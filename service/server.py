@@ -17,7 +17,7 @@ from service import __version__
 from service.app import build
 from service.errors import ConfigurationError
 from service.grpc.address import Address, reserved
-from service.http.connections import Limits
+from service.http.connections import Connections, Limits
 from service.http.listening import address_of, listening
 from service.http.server import run
 from service.inference import providers
@@ -95,7 +95,8 @@ class _Server:
             max_arriving=built.arriving,
         )
         handler = built.handler if self._metrics_port is None else MetricsPort(built.handler, self._metrics_port)
-        uvloop.run(run(built.application, handler, process, limits, listeners, context=self._context))
+        connections = Connections(limits, process, built.observer)
+        uvloop.run(run(built.application, handler, process, connections, listeners, context=self._context))
 
 
 def _end_after(server: _Server, worker: Worker) -> NoReturn:

@@ -174,6 +174,14 @@ ROWS: dict[str, list[Panel]] = {
                 "restarts {{instance}}": f"increase(axon_worker_restarts_total{{{I}}}{RATE})",
             },
         ),
+        Panel("Connections", "short", {"{{instance}}": f"axon_http_connections{{{I}}}"}),
+        Panel(
+            "Turned away before any route",
+            "reqps",
+            {"{{reason}}": f"sum by (reason) (rate(axon_http_refusals_total{{{I}}}{RATE}))"},
+            "Connections beyond the limit, requests that are no HTTP, that are slow or have too large a head.",
+            stacked=True,
+        ),
         Panel(
             "Refused by the API keys",
             "reqps",

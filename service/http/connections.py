@@ -52,11 +52,22 @@ class Connection(Protocol):
         """Close the connection."""
 
 
+class ConnectionObserver(Protocol):
+    """Who wants to know of connections, and of requests that reach no route."""
+
+    def connected(self, count: int) -> None:
+        """Note how many connections there are."""
+
+    def turned_away(self, reason: str) -> None:
+        """Count one. There are too many `connections`, it is `malformed`, its `head` is too large, or its client `slow`."""
+
+
 class Connections:
     """The connections of one server process."""
 
-    def __init__(self, limits: Limits, process: Process) -> None:
+    def __init__(self, limits: Limits, process: Process, observer: ConnectionObserver) -> None:
         self.limits: Final = limits
+        self.observer: Final = observer
         self.receiving: Final = Receiving(limits.max_arriving)
         self._process = process
         self._all: set[Connection] = set()
@@ -80,11 +91,14 @@ class Connections:
         """Take a connection in. Idle ones make room for it, those that have been idle longest; if there are none, return False."""
         if len(self._all) >= self._most:
             self._make_room()
+        admitted = len(self._all) < self._most
+        if not admitted:
+            self.observer.turned_away("connections")
         if len(self._all) >= self._most + _REFUSED_AT_ONCE:
             connection.end()
-            return False
-        self._all.add(connection)
-        return len(self._all) <= self._most
+        else:
+            self._all.add(connection)
+        return admitted
 
     def gone(self, connection: Connection) -> None:
         """Forget a connection."""
@@ -98,6 +112,7 @@ class Connections:
         if now < self._look_at:
             return
         self._look_at = now + self.limits.interval
+        self.observer.connected(len(self._all))
         for connection in list(self._all):
             connection.look_after(now)
 

@@ -24,6 +24,12 @@ _PROBED_AFTER: Final = (0.02, 0.2)  # seconds after which a half-closed connecti
 _ABOUT_TO_ASK: Final = 0.5  # seconds in which a client that has connected sends its first request
 _METHODS: Final = {method.encode(): method for method in ("GET", "POST", "HEAD")}
 _Headers = list[tuple[bytes, bytes]] | deque[tuple[bytes, bytes]]
+# By the status that says it; connections beyond the limit are counted when they come.
+_REASONS: Final = {
+    HTTPStatus.BAD_REQUEST: "malformed",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "head",
+    HTTPStatus.REQUEST_TIMEOUT: "slow",
+}
 _TRAILERS: Final = deque[tuple[bytes, bytes]](maxlen=0)  # keeps nothing: what comes behind a body is no header of the request
 
 
@@ -374,6 +380,8 @@ class HttpProtocol(Flow):
         if guilty is not None and guilty.started:
             self.end()
             return
+        if status in _REASONS:
+            self._group.observer.turned_away(_REASONS[status])
         whole = refusal(status, message)
         if guilty is not None and len(self._unanswered) > 1:
             self._unanswered.pop()

@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn
 from litestar.types import ASGIApp
 
-from service.http.connections import Connections, Limits
+from service.http.connections import Connections
 from service.http.exchange import Handler
 from service.http.protocol import HttpProtocol
 from service.processes.process import Process
@@ -22,10 +22,12 @@ _ARRIVING_SECONDS = 1.0  # that a connection may still take to come when the ser
 class HttpServer(uvicorn.Server):
     """Serves until its process is told to stop: every request to a handler, the start and the end to an application."""
 
-    def __init__(self, app: ASGIApp, handler: Handler, process: Process, limits: Limits, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, app: ASGIApp, handler: Handler, process: Process, connections: Connections, context: ssl.SSLContext | None
+    ) -> None:
         self._process = process
         self._handler = handler
-        self._connections = Connections(limits, process)
+        self._connections = connections
         self._listens = asyncio.Event()
         self._arriving: set[asyncio.Task[Any]] = set()
         super().__init__(
@@ -113,7 +115,7 @@ async def run(
     app: ASGIApp,
     handler: Handler,
     process: Process,
-    limits: Limits,
+    connections: Connections,
     listeners: Sequence[socket.socket],
     *,
     context: ssl.SSLContext | None = None,
@@ -122,4 +124,4 @@ async def run(
 
     The handler answers the requests; the application is started before the first, and ended after the last.
     """
-    await HttpServer(app, handler, process, limits, context).serve(sockets=list(listeners))
+    await HttpServer(app, handler, process, connections, context).serve(sockets=list(listeners))

@@ -33,6 +33,7 @@ from service.registry import State, VersionStatus
 
 _OPENMETRICS = "application/openmetrics-text"
 _REFUSALS = ("no_key", "unknown_key", "expired_key", "wrong_scope", "rate")
+_TURNED_AWAY = ("connections", "malformed", "head", "slow")
 _LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
@@ -111,6 +112,11 @@ class Metrics:
         self._families = ModelFamilies(registry)
         refused = Counter("axon_refused_requests", "Requests that the API keys refused, by why.", ("reason",), registry=registry)
         self._refused = {reason: refused.labels(reason) for reason in _REFUSALS}
+        self._connections = Gauge("axon_http_connections", "Open HTTP connections.", registry=registry, multiprocess_mode="livesum")
+        turned_away = Counter(
+            "axon_http_refusals", "Connections and requests that reached no route, by why.", ("reason",), registry=registry
+        )
+        self._turned_away = {reason: turned_away.labels(reason) for reason in _TURNED_AWAY}
         self._repository_failures = Counter(
             "axon_repository_failures",
             "Looks at an object store that failed, and versions in it that were refused.",
@@ -144,6 +150,14 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """Count a request that was refused before anybody looked at it."""
         self._refused[reason].inc()
+
+    def connected(self, count: int) -> None:
+        """Note how many HTTP connections there are."""
+        self._connections.set(count)
+
+    def turned_away(self, reason: str) -> None:
+        """Count a connection or a request that reached no route."""
+        self._turned_away[reason].inc()
 
     def repository_failed(self) -> None:
         """Count a look at the repository's store that failed, or a damaged version in it."""

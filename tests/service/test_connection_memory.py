@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_connection_goes_with_its_client(sent: bytes) -> None:
         )
         process: Any = SimpleNamespace(is_stopping=False)
         serving: Any = SimpleNamespace(connections=set(), tasks=set())
-        group = Connections(limits, process)
+        group = Connections(limits, process, Mock())
         alive: weakref.WeakSet[HttpProtocol] = weakref.WeakSet()
         made = []
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def group() -> Connections:
         header_timeout=30, body_timeout=30, write_timeout=30, keep_alive_timeout=30, max_connections=9, max_arriving=4 << 20
     )
     process: Any = SimpleNamespace(is_stopping=False)
-    return Connections(limits, process)
+    return Connections(limits, process, Mock())
 
 
 async def exchanged(sent: list[bytes], connections: Connections) -> list[bytes]:

@@ -206,6 +206,7 @@ def test_idle_connections_make_room_for_new_ones(impatient: Any) -> None:
 
 def test_connection_too_many_gets_a_503_when_all_others_are_busy(impatient: Any) -> None:
     """Busy here is a body of which some is missing."""
+    before = impatient.metric("axon_http_refusals_total", reason="connections")
     with ExitStack() as stack:
         for _ in range(LIMIT):
             connection = stack.enter_context(closing(connect(impatient)))
@@ -218,6 +219,36 @@ def test_connection_too_many_gets_a_503_when_all_others_are_busy(impatient: Any)
     assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"\r\nretry-after: 1\r\n" in answer
     assert impatient.get("/v2/health/live").status_code == 200
+    assert impatient.metric("axon_http_refusals_total", reason="connections") >= before + 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        pytest.param(b"no HTTP at all\r\n\r\n", "malformed", id="no HTTP"),
+        pytest.param(b"GET /v2 HTTP/1.1\r\n" + b"a: b\r\n" * 20_000, "head", id="too large a head"),
+        pytest.param(b"GET /v2 HTTP/1.1\r\nHost: a\r\n", "slow", id="a head that does not end"),
+        pytest.param(request("affine")[:-1], "slow", id="a body that does not end"),
+    ],
+)
+def test_what_reaches_no_route_is_counted(impatient: Any, sent: bytes, reason: str) -> None:
+    before = impatient.metric("axon_http_refusals_total", reason=reason)
+    with closing(connect(impatient)) as connection:
+        connection.sendall(sent)
+        with suppress(ConnectionError):  # the server may not read all of it
+            received(connection)
+
+    assert impatient.metric("axon_http_refusals_total", reason=reason) > before  # clients of tests before may be counted as late
+
+
+def test_connections_are_counted(server: Any) -> None:
+    before = server.metric("axon_http_connections")
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(closing(connect(server)))
+        server.until(lambda: server.metric("axon_http_connections") >= before + 15)
+
+    server.until(lambda: server.metric("axon_http_connections") <= before + 5)
 
 
 def test_client_that_asks_before_it_sends_a_body_is_told_to_go_on(impatient: Any) -> None:

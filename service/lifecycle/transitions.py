@@ -50,7 +50,7 @@ class Transitions:
         """Let a version answer requests, and drain what served under its number before."""
         before = self._registry.admit(ServedModel(loaded, self._observer.model(loaded.name, loaded.version)))
         self._set_status(VersionStatus(loaded.name, State.READY, str(loaded.version)))
-        batching = f"batches of up to {loaded.configuration.batching.max_batch_size} rows" if loaded.batched else "no batching"
+        batching = f"requests merged up to {loaded.merged_rows} rows" if loaded.batched else "no batching"
         session = loaded.session
         on = f"{session.providers[0]} (nodes: {described(session.nodes)})" if len(session.nodes) > 1 else session.providers[0]
         logger.info(

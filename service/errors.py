@@ -3,6 +3,7 @@
 AxonError
 ├── InvalidRequest 400          the request itself is at fault
 │   ├── MalformedBody           not JSON, or not the protocol's shape
+│   ├── ClientLeft              before all of it had come
 │   ├── SignatureMismatch       a tensor does not fit the model's signature
 │   └── InvalidName             a model or version name that cannot exist
 ├── Unauthenticated 401         no API key, or one that is not valid, with WWW-Authenticate
@@ -48,7 +49,7 @@ class AxonError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
-    outcome: ClassVar[str] = "failed"  # of the request, as metrics count it: invalid, rejected, deadline, failed
+    outcome: ClassVar[str] = "failed"  # of the request, as metrics count it: invalid, rejected, deadline, cancelled, failed
 
     @property
     def headers(self) -> dict[str, str]:
@@ -73,6 +74,15 @@ class MalformedBody(InvalidRequest):
     """The body does not follow the protocol."""
 
     code = "malformed_body"
+
+
+class ClientLeft(InvalidRequest):
+    """The client closed the connection before the body was complete. It gets no answer."""
+
+    outcome = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("The client closed the connection before the body was complete.")
 
 
 class SignatureMismatch(InvalidRequest):

@@ -229,4 +229,5 @@ class _Reading:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Count what is wrong with the request."""
         if isinstance(error, AxonError):
-            self._observer.answered(outcome=error.outcome, reason=error.code, seconds=0.0)
+            reason = "" if error.outcome == "cancelled" else error.code
+            self._observer.answered(outcome=error.outcome, reason=reason, seconds=0.0)

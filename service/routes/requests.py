@@ -4,7 +4,7 @@ import re
 from math import inf
 from typing import Final, NamedTuple
 
-from service.errors import InvalidRequest, MalformedBody, MethodNotAllowed, NotFound, PayloadTooLarge, UnsupportedEncoding, shown
+from service.errors import ClientLeft, InvalidRequest, MethodNotAllowed, NotFound, PayloadTooLarge, UnsupportedEncoding, shown
 from service.http.exchange import Exchange
 from service.protocols.compression import CODINGS, decompress
 from service.request_context import request_context
@@ -74,7 +74,7 @@ async def _read_raw(exchange: Exchange, hold: Hold, *, limit: int) -> bytes:
     while True:
         message = await exchange.receive()
         if message["type"] != "http.request":
-            raise MalformedBody("The client closed the connection before the body was complete.")
+            raise ClientLeft
         chunk: bytes = message.get("body", b"")
         more = message.get("more_body", False)
         size += len(chunk)

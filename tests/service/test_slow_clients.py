@@ -188,11 +188,18 @@ def test_client_that_left_is_told_from_a_half_closed_one(impatient: Any) -> None
 
 
 def test_half_a_request_and_no_more_is_no_request(impatient: Any) -> None:
+    """Who left is no client that sent something wrong."""
+    before = impatient.metric("axon_inference_requests_total", model="affine", outcome="cancelled", reason="")
+    invalid = impatient.metric("axon_inference_requests_total", model="affine", outcome="invalid")
     with closing(connect(impatient)) as connection:
         connection.sendall(request("affine")[:-10])
         connection.shutdown(socket.SHUT_WR)
 
         assert received(connection) == b""
+    impatient.until(
+        lambda: impatient.metric("axon_inference_requests_total", model="affine", outcome="cancelled", reason="") > before
+    )
+    assert impatient.metric("axon_inference_requests_total", model="affine", outcome="invalid") == invalid
     assert "Traceback" not in impatient.log
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import simdjson
 
 from service.errors import MalformedBody
-from service.protocols.nesting import COUNTED, lists_in, lists_of, structure_in, structure_of
+from service.protocols.nesting import COUNTED, FEW, is_walked, lists_in, lists_of, structure_in, structure_of
 from service.repository.datatypes import Datatype, to_numpy
 
 Array = np.ndarray[Any, Any]
@@ -34,8 +34,6 @@ _ACCEPTED: Final[dict[str, tuple[frozenset[type], Any]]] = {
     "V": (frozenset({int, float}), None),
 }
 _LARGEST_BFLOAT16: Final = 3.3895313892515355e38
-_FEW: Final = 32
-_FULL: Final = 10  # values in a list from which to ask for its length takes no longer than to look at its bytes
 
 
 def parse(body: bytes | bytearray) -> simdjson.Object:
@@ -108,7 +106,7 @@ def refuse_irregular(text: bytes | bytearray, tensors: Sequence[WrittenTensor], 
     of the request, or the brackets and commas of a large tensor do not stand in it as they should. (A `[` in a string is a doubt.)
     """
     wanted = other_lists + sum(tensor.lists for tensor in tensors)
-    large = [tensor.shape for tensor in tensors if tensor.nested and not _is_walked(tensor.shape)]
+    large = [tensor.shape for tensor in tensors if tensor.nested and not is_walked(tensor.shape)]
     if _has_brackets(text, wanted) and (not large or _stand_in(text, large)):
         return
     for tensor in tensors:
@@ -119,7 +117,7 @@ def refuse_irregular(text: bytes | bytearray, tensors: Sequence[WrittenTensor], 
 
 def _has_brackets(text: bytes | bytearray, count: int) -> bool:
     """Whether there are exactly so many `[`. A few are found faster than all bytes are counted."""
-    if count > _FEW:
+    if count > FEW:
         return lists_in(text) == count
     position = -1
     for _ in range(count):
@@ -241,7 +239,7 @@ def _check_nesting(data: simdjson.Array, shape: tuple[int, ...], where: str) -> 
         if len(data) != prod(shape) and len(data) < COUNTED:
             raise MalformedBody(f"{where} has {len(data)} values, but its shape {list(shape)} needs {prod(shape)}.")
         return
-    if not _is_walked(shape):
+    if not is_walked(shape):
         return
     level, lists = [data], 1
     for depth, size in enumerate(shape, start=1):
@@ -254,12 +252,6 @@ def _check_nesting(data: simdjson.Array, shape: tuple[int, ...], where: str) -> 
         lists *= size
         level = [inner for item in level for inner in item if isinstance(inner, simdjson.Array)]
     raise MalformedBody(f"{where} is nested differently from its shape {list(shape)}.")
-
-
-def _is_walked(shape: tuple[int, ...]) -> bool:
-    """Whether the innermost lists of a nested tensor are few or long, so that each can be asked for its length."""
-    lists = prod(shape[:-1])
-    return lists <= _FEW or lists * _FULL <= prod(shape)
 
 
 def _is_nested(data: simdjson.Array) -> bool:

@@ -14,13 +14,12 @@ import simdjson
 from service.errors import MalformedBody, shown
 from service.protocols.json_tensors import expected, flat_array, flattened, from_values
 from service.protocols.json_with_nan import parse
-from service.protocols.nesting import COUNTED, lists_in, lists_of, structure_in, structure_length, structure_of
+from service.protocols.nesting import COUNTED, is_walked, lists_in, lists_of, structure_in, structure_length, structure_of
 from service.repository.datatypes import MAX_RANK, Datatype
 
 Array = np.ndarray[Any, Any]
 
 _LISTS: Final = (simdjson.Array, list)
-_FEW: Final = 4096
 
 
 class Document:
@@ -39,7 +38,7 @@ class Document:
         lists = lists_of(shape)
         if lists != self._lists:
             return False
-        if data is not None and lists <= _FEW:
+        if data is not None and is_walked(shape):
             return _fits(data, shape, 0)
         if shape not in self._regular:
             fits = structure_length(shape) == len(self._structure)

@@ -8,8 +8,16 @@ from typing import Final
 
 import numpy as np
 
+FEW: Final = 32  # lists
+_FULL: Final = 10  # values in a list from which to ask for its length takes no longer than to look at its bytes
 COUNTED: Final = 0xFFFFFF  # simdjson counts the items of a list no further
 _NO_STRUCTURE: Final = bytes(set(range(256)) - set(b"[],"))
+
+
+def is_walked(shape: tuple[int, ...]) -> bool:
+    """Whether the innermost lists of a nested tensor are few or long, so that each can be asked for its length."""
+    lists = prod(shape[:-1])
+    return lists <= FEW or lists * _FULL <= prod(shape)
 
 
 def lists_in(text: bytes | bytearray) -> int:

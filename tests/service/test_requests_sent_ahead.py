@@ -120,9 +120,11 @@ def test_address_may_name_the_host_alone(answers: Callable[..., list[str]]) -> N
     assert answers(LAST.replace(b"/v2/health/live", b"http://a")) == ["404"]
 
 
-def test_body_that_was_asked_for_leave_and_got_none_is_not_waited_for(connection: socket.socket) -> None:
+@pytest.mark.parametrize("size", [99, 1 << 16, 1 << 21])
+def test_body_that_was_asked_for_leave_and_got_none_is_not_waited_for(connection: socket.socket, size: int) -> None:
     """Its client need not send it, and what it sends next would be taken for it."""
-    connection.sendall(b"POST /v2/models/unknown/infer HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 99\r\n\r\n")
+    head = b"POST /v2/models/unknown/infer HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % size
+    connection.sendall(head)
     received = b""
     while piece := connection.recv(1 << 16):
         received += piece

@@ -253,6 +253,7 @@ class HttpProtocol(Flow):
 
     def answered(self) -> None:
         """Note that the oldest request is answered, and go on with the next."""
+        self._unsent = 0  # most of the answer was taken: what is unsent from now on is another's
         self._unanswered.popleft()
         if self._phase is Phase.ANSWER:
             self._become_idle()

@@ -83,8 +83,9 @@ class HttpProtocol(Flow):
 
     @property
     def idle_since(self) -> float | None:
-        """When the last answer was given, or the connection made; None while it does something."""
-        return self._since if self._phase in {Phase.NEW, Phase.IDLE} else None
+        """When the last answer was given, or the connection made; None while it does something or something waits to be sent."""
+        idle = self._phase in {Phase.NEW, Phase.IDLE} and not self.transport.get_write_buffer_size()
+        return self._since if idle else None
 
     @property
     def date_line(self) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -16,6 +16,8 @@ from service.http.exchange import Exchange
 from service.http.protocol import HttpProtocol
 
 PATIENCE = 30.0
+LIMIT = 3  # connections
+SMALL = 30_000  # bytes of an answer that is over when the system has not taken all of it
 LARGE = 32 << 20  # bytes of an answer that the buffers of a system do not hold
 
 
@@ -28,7 +30,7 @@ class Side:
 
     def __init__(self) -> None:
         limits = Limits(
-            header_timeout=99, body_timeout=99, write_timeout=PATIENCE, keep_alive_timeout=99, max_connections=3, max_arriving=1
+            header_timeout=99, body_timeout=99, write_timeout=PATIENCE, keep_alive_timeout=99, max_connections=LIMIT, max_arriving=1
         )
         process: Any = SimpleNamespace(is_stopping=False)
         self.connections = Connections(limits, process, Mock())
@@ -132,5 +134,27 @@ def test_client_that_takes_nothing_of_an_answer_is_let_go(run: Callable[[Corouti
                     side.connections.look_after(now + later)
 
                 await until(lambda: connection not in side.serving.connections)
+
+    run(check())
+
+
+def test_client_that_takes_nothing_counts_until_it_is_let_go(run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    """A connection that makes room while its client has something to take would be open for ever, and seen by nobody."""
+
+    async def check() -> None:
+        async with serving() as side:
+            client, stuck = await side.connect()
+            with ExitStack() as stack:
+                stack.enter_context(client)
+                while not unsent(stuck):
+                    await ask(client, SMALL)
+                    await asyncio.sleep(0.001)
+                for _ in range(2 * LIMIT):
+                    stack.enter_context((await side.connect())[0])
+                now = asyncio.get_running_loop().time()
+                for later in (1, 1 + PATIENCE * 1.1):
+                    side.connections.look_after(now + later)
+
+                await until(lambda: stuck not in side.serving.connections)
 
     run(check())

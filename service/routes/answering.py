@@ -66,10 +66,10 @@ class Answering:
         model = find()
         model.refuse_if_full()  # before the work of reading
         with self._room.hold() as hold:
-            with model.reading:
-                body = await read_body(exchange, hold, limit=self.max_body_size)
-            exchange.cancel_if_left(wanted=True)
             try:
+                with model.reading:
+                    body = await read_body(exchange, hold, limit=self.max_body_size)
+                exchange.cancel_if_left(wanted=True)
                 await self._answer(exchange, body, find, decode, takes_long)
             except asyncio.CancelledError:
                 if not exchange.was_left():

@@ -82,6 +82,7 @@ def test_what_is_in_flight_is_finished_and_nothing_new_is_accepted(models: Path,
 
 @PROCESSES
 def test_client_that_never_finishes_does_not_hold_up_the_end(models: Path, running: Run, options: tuple[str, ...]) -> None:
+    """It is told that the server ends, which is no mistake of the server."""
     with running(models, *options, AXON_SHUTDOWN_TIMEOUT="1") as server:
         server.until(lambda: is_ready(server))
         with closing(socket.create_connection(server.address, timeout=AMPLE)) as connection:
@@ -90,6 +91,10 @@ def test_client_that_never_finishes_does_not_hold_up_the_end(models: Path, runni
 
             assert server.stop() == 0
             assert time.monotonic() - began < 15
+            answer = connection.recv(1000)
+
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b'"code":"shutting_down"' in answer
 
 
 @PROCESSES

@@ -219,15 +219,27 @@ async def _life(parts: _Parts, grpc_server: GrpcServer | None) -> AsyncIterator[
     servers = AsyncExitStack()
     if parts.process.count == 1:
         await servers.enter_async_context(_grpc_running(parts, grpc_server))
-    keeping = asyncio.gather(_keep(parts, grpc_server, servers), watch_event_loop(parts.metrics.looked))
+    beside = [
+        asyncio.create_task(_keep(parts, grpc_server, servers)),
+        asyncio.create_task(watch_event_loop(parts.metrics.looked)),
+    ]
+    for task in beside:
+        task.add_done_callback(_say_if_it_failed)
     try:
         yield
     finally:
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await servers.aclose()
         await parts.lifecycle.close(patience=parts.process.time_left)
         await parts.calls.close(patience=parts.process.time_left)
+
+
+def _say_if_it_failed(task: asyncio.Task[None]) -> None:
+    """Log why a task has ended that nobody waits for while the server serves."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("what runs beside the servers has ended; the server goes on without it", exc_info=error)
 
 
 async def _keep(parts: _Parts, grpc_server: GrpcServer | None, servers: AsyncExitStack) -> None:

@@ -1,5 +1,6 @@
 """From the start of the server process to its end."""
 
+import asyncio
 import http.client
 import json
 import signal
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from service.app import create_app
+from service.lifecycle.lifecycle import Lifecycle
+from service.settings import Settings
 
 Launch = Callable[..., AbstractContextManager[Any]]
 
@@ -197,3 +202,25 @@ def test_service_loads_no_module_of_training(one_model: Path) -> None:
 
     assert {"service", "onnxruntime", "litestar"} <= set(loaded)
     assert {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "training"}.isdisjoint(loaded)
+
+
+def test_what_fails_beside_the_servers_is_logged_and_the_rest_is_taken_down(
+    one_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for it while the server serves: it would be missing in silence."""
+
+    async def fail(*_args: object) -> None:
+        raise ValueError("nobody expected this")
+
+    async def live() -> int:
+        async with create_app(Settings(repository=str(one_model))).lifespan():
+            for _ in range(3):  # rounds of the loop, in which it begins and fails
+                await asyncio.sleep(0)
+        return len(asyncio.all_tasks())
+
+    monkeypatch.setattr(Lifecycle, "load_all", fail)
+    left = asyncio.run(live())
+
+    assert left == 1
+    assert "the server goes on without it" in caplog.text
+    assert "nobody expected this" in caplog.text

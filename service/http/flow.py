@@ -61,8 +61,7 @@ class Flow(asyncio.BufferedProtocol):
 
     def is_reset(self) -> bool:
         """Whether the system of the client has said that nobody reads there; False where the state cannot be asked for."""
-        if not hasattr(socket, "TCP_INFO"):
-            return False
-        with suppress(OSError), self.transport.get_extra_info("socket").dup() as connection:
-            return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
-        return True
+        if hasattr(socket, "TCP_INFO"):
+            with suppress(OSError), self.transport.get_extra_info("socket").dup() as connection:
+                return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
+        return False

@@ -158,3 +158,18 @@ def test_client_that_takes_nothing_counts_until_it_is_let_go(run: Callable[[Coro
                 await until(lambda: stuck not in side.serving.connections)
 
     run(check())
+
+
+def test_client_whose_state_cannot_be_asked_for_counts_as_there(run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    """A socket of the file system has no state of TCP."""
+
+    async def check() -> None:
+        here, there = socket.socketpair()
+        with there:
+            transport, connection = await asyncio.get_running_loop().create_connection(Side().protocol, sock=here)
+
+            assert not connection.is_reset()
+            transport.abort()
+            await asyncio.sleep(0)
+
+    run(check())

@@ -14,13 +14,16 @@ ANY: Final = "*"
 _VARY: Final = (b"vary", b"origin")
 _EXPOSED: Final = (
     b"access-control-expose-headers",
-    b"inference-header-content-length, retry-after, server-timing, traceparent, www-authenticate, x-request-id",
+    b"inference-header-content-length, retry-after, server-timing, traceparent, www-authenticate, x-model-version, x-request-id",
 )
 _PREFLIGHT: Final = (
     (b"access-control-allow-methods", b"GET, POST"),
     (
         b"access-control-allow-headers",
-        b"authorization, content-encoding, content-type, inference-header-content-length, traceparent, x-api-key, x-request-id",
+        (
+            b"authorization, content-encoding, content-type, inference-header-content-length, traceparent, x-api-key, "
+            b"x-request-id, x-request-timeout-ms"
+        ),
     ),
     (b"access-control-max-age", b"7200"),
 )

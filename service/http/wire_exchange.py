@@ -101,7 +101,9 @@ class WireExchange(Exchange):
         self._connection = connection
         self.version = version
         self.keep_alive = keep_alive
-        self.expects_continue = b"expect" in self._by_name and self._by_name[b"expect"].lower() == b"100-continue"
+        self.expects_continue = (
+            b"expect" in self._by_name and version != "1.0" and self._by_name[b"expect"].lower() == b"100-continue"
+        )
         self.disconnected = False
         self._chunks: list[bytes | bytearray] = []
         self._buffered = 0

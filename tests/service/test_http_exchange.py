@@ -80,10 +80,12 @@ class Connection:
 def begun(transport: Transport) -> Callable[..., WireExchange]:
     """Return a function that begins an exchange on the running loop."""
 
-    def begin(method: str = "POST", *, keep_alive: bool = True, expect_100_continue: bool = False) -> WireExchange:
+    def begin(
+        method: str = "POST", *, keep_alive: bool = True, expect_100_continue: bool = False, version: str = "1.1"
+    ) -> WireExchange:
         headers = [(b"expect", b"100-continue")] if expect_100_continue else []
         address = ("/", b"/", b"")
-        return WireExchange(Connection(transport), method, address, headers, version="1.1", keep_alive=keep_alive)
+        return WireExchange(Connection(transport), method, address, headers, version=version, keep_alive=keep_alive)
 
     return begin
 
@@ -135,6 +137,19 @@ def test_client_waits_while_the_application_does_not_read(begun: Callable[..., W
         assert not transport.paused
         exchange.body_ended()
         await given
+
+    run(check)
+
+
+def test_client_of_http_1_0_is_not_asked_for_its_body(begun: Callable[..., WireExchange], transport: Transport) -> None:
+    """RFC 9110 10.1.1: it knows no interim answers."""
+
+    async def check() -> None:
+        exchange = begun(expect_100_continue=True, version="1.0")
+        exchange.body_ended()
+        await exchange.receive()
+
+        assert transport.writes == []
 
     run(check)
 

@@ -16,9 +16,10 @@ def listening(host: str, port: int, *, setting: str = "port") -> Iterator[socket
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what can be no name of a host
+        reason = error.strerror if isinstance(error, OSError) else "that is no name of a host"
         raise ConfigurationError(
-            f"Cannot listen on {host} port {port}: {error.strerror}. Choose another with --host and --{setting.replace('_', '-')}."
+            f"Cannot listen on {host} port {port}: {reason}. Choose another with --host and --{setting.replace('_', '-')}."
         ) from error
     with listener:
         yield listener

@@ -28,8 +28,11 @@ class Receiving:
         self._left = most
 
     def end_of_head(self, size: int) -> int:
-        """Return where the first head ends in a buffer in which so many bytes have come; 0 unless much more is coming."""
-        return 0 if size < _FIRST else self._bytes.find(_END_OF_HEAD, 0, size) + len(_END_OF_HEAD)
+        """Return where the first head ends in a buffer in which so many bytes have come; 0 if it does not, or little is coming."""
+        if size < _FIRST:
+            return 0
+        start = self._bytes.find(_END_OF_HEAD, 0, size)
+        return 0 if start < 0 else start + len(_END_OF_HEAD)
 
     def fill(self, length: int, came: Sequence[bytes | bytearray], aligned: int) -> "Filling | None":
         """Return a place for a body of so many bytes, of which these came; None if it is better to come in pieces.

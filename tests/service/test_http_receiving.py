@@ -163,3 +163,14 @@ def test_bodies_beyond_what_is_let_in_unasked_come_in_pieces() -> None:
     assert fillings[0] is not None
     fillings[0].end()
     assert receiving.fill(1 << 20, [], 0) is not None
+
+
+def test_head_that_has_not_ended_has_no_end() -> None:
+    receiving = Receiving(4 << 20)
+    receiving.piece[:20] = b"GET / HTTP/1.1\r\na: b"
+    size = len(receiving.first)
+
+    assert receiving.end_of_head(size) == 0
+    receiving.piece[20:24] = b"\r\n\r\n"
+    assert receiving.end_of_head(size) == 24
+    assert receiving.end_of_head(size - 1) == 0

@@ -13,6 +13,7 @@ from litestar.types import ExceptionHandlersMap
 from service.errors import AxonError, MethodNotAllowed, allow, shown
 from service.http.exchange import Exchange
 from service.request_context import current_request_id
+from service.routes.requests import nothing_at
 
 logger = logging.getLogger("axon.http")
 _JSON_TYPE: Final = (b"content-type", b"application/json")
@@ -73,10 +74,10 @@ def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> R
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = sorted({*(error.headers or {})["allow"].split(", ")} - {"HEAD", "OPTIONS"})
         return _axon_error(request, MethodNotAllowed(request.method, _raw_path(request).decode("latin-1"), ", ".join(allowed)))
-    path = _path(_raw_path(request))
-    nothing = f"There is nothing at {path}. See /openapi.json for what there is."
-    message = nothing if status == HTTPStatus.NOT_FOUND else f"{request.method} {path}: {error.detail}"
+    if status == HTTPStatus.NOT_FOUND:
+        return _axon_error(request, nothing_at(_raw_path(request).decode("latin-1")))
     code = status.phrase.lower().replace(" ", "_")
+    message = f"{request.method} {_path(_raw_path(request))}: {error.detail}"
     return Response(error_body(message, code), status_code=status, headers=error.headers)
 
 

@@ -27,7 +27,8 @@ class _Lane:
 class EntryQueue:
     """Bounded by rows. Entries that may share a run stand in a lane of their own; the lane with the most urgent head comes first.
 
-    `max_size` is the largest number of rows that may wait. Not thread-safe: it belongs to the event loop.
+    `max_size` is the largest number of rows that may wait. Not thread-safe: who changes it on several threads
+    needs a lock.
     """
 
     def __init__(self, *, max_size: int) -> None:

@@ -360,7 +360,9 @@ class HttpProtocol(Flow):
         return (str(address[0]), int(address[1])) if isinstance(address, tuple) else None
 
     def _look_after_body(self, now: float) -> None:
-        """Let a body take the time that it needs as long as it keeps coming."""
+        """Let a body take the time that it needs as long as it keeps coming; what has come does not wait for the rest."""
+        if self._latest is not None:
+            self._latest.hand_on()
         if self.read_paused:  # it is the server that does not read
             self._since, self._received = now, 0
         if now - self._since <= self._limits.body_timeout:

@@ -74,6 +74,7 @@ class WireExchange(Exchange):
         "_connection",
         "_given",
         "_head",
+        "_least",
         "_left_to_send",
         "_more_body",
         "_waiter",
@@ -107,6 +108,7 @@ class WireExchange(Exchange):
         self.disconnected = False
         self._chunks: list[bytes | bytearray] = []
         self._buffered = 0
+        self._least = _CHUNK  # bytes to be there before the application gets a piece that is not the last
         self._more_body = True
         self._given = False
         self._waiter: asyncio.Future[None] | None = None
@@ -139,7 +141,7 @@ class WireExchange(Exchange):
         """Keep a piece of the body until the application asks for it; let the client wait if it does not."""
         self._chunks.append(data)
         self._buffered += len(data)
-        if self._buffered >= _CHUNK:
+        if self._buffered >= self._least:
             self._notify()
         if self._buffered > _MOST_BUFFERED and self._waiter is None:
             self._connection.pause_reading()
@@ -157,6 +159,12 @@ class WireExchange(Exchange):
         if filling is not None:
             self._chunks, self._buffered = [filling.body], 0
         return filling
+
+    def hand_on(self) -> None:
+        """Let the application have what has come of the body, which then counts as in memory: more may be long in coming."""
+        if self._buffered:
+            self._least = 1
+            self._notify()
 
     def body_ended(self) -> None:
         """Note that the body is complete."""
@@ -263,7 +271,7 @@ class WireExchange(Exchange):
 
     def _taken(self) -> bytes | bytearray:
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks, self._buffered = [], 0
+        self._chunks, self._buffered, self._least = [], 0, _CHUNK
         self._given = not self._more_body
         return body
 
@@ -282,7 +290,7 @@ class WireExchange(Exchange):
     def _has_news(self) -> bool:
         if self.disconnected or self.complete:
             return True
-        return not self._given and (not self._more_body or self._buffered >= _CHUNK)
+        return not self._given and (not self._more_body or self._buffered >= self._least)
 
     def _begin(self, status: int, headers: Headers) -> None:
         """Put the head together; it is sent with the first piece of the body."""

@@ -126,6 +126,30 @@ def test_large_body_is_given_in_pieces_as_it_comes(begun: Callable[..., WireExch
     run(check)
 
 
+def test_what_came_is_given_when_more_is_long_in_coming(begun: Callable[..., WireExchange]) -> None:
+    """After it, pieces are large again."""
+
+    async def check() -> None:
+        exchange = begun()
+        given = asyncio.create_task(exchange.receive())
+        await asyncio.sleep(0)
+        exchange.hand_on()  # there is nothing yet
+        exchange.body_came(b"ab")
+        await asyncio.sleep(0)
+        assert not given.done()
+        exchange.hand_on()
+        assert await given == {"type": "http.request", "body": b"ab", "more_body": True}
+
+        given = asyncio.create_task(exchange.receive())
+        exchange.body_came(b"cd")
+        await asyncio.sleep(0)
+        assert not given.done()
+        exchange.body_ended()
+        assert await given == {"type": "http.request", "body": b"cd", "more_body": False}
+
+    run(check)
+
+
 def test_client_waits_while_the_application_does_not_read(begun: Callable[..., WireExchange], transport: Transport) -> None:
     async def check() -> None:
         exchange = begun()

@@ -2,10 +2,11 @@
 
 import http.client
 import json
+import select
 import socket
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,22 @@ def test_body_that_finds_no_room_gets_a_503_and_the_next_one_an_answer(
 
         assert refused.json()["code"] == "overloaded"
         assert refused.headers["retry-after"] == "1"
+
+
+def test_bodies_that_stop_coming_find_no_room_together(
+    running: Launch, tmp_path: Path, graphs: Any, save: Callable[..., Path]
+) -> None:
+    """Each is less than the application is given at once: they were in memory all the same, and counted by nobody."""
+    save(graphs.affine(), tmp_path / "affine" / "1")
+    head = b"POST /v2/models/affine/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n"
+    with running(tmp_path, AXON_MAX_PENDING_BYTES="400000") as server, ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(server.address, timeout=60)) for _ in range(3)]
+        for client in clients:
+            client.sendall(head + b" " * 200_000)
+        told = select.select(clients, [], [], 15)[0]
+
+        assert told, "none was told"
+        assert all(client.recv(100).startswith(b"HTTP/1.1 503") for client in told)
 
 
 def test_answer_that_its_client_does_not_take_keeps_its_room(

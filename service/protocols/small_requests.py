@@ -61,7 +61,7 @@ class _Request(msgspec.Struct, gc=False):
     inputs: list[Any]
     id: str | UnsetType | None = UNSET
     outputs: list[_Output] | UnsetType | None = UNSET
-    parameters: dict[str, str | bool | Annotated[int, Meta(ge=0, le=2**63 - 1)]] | UnsetType | None = UNSET
+    parameters: dict[str, str | bool | _Size] | UnsetType | None = UNSET
 
 
 def read(text: bytes | bytearray, rest: memoryview | None) -> InferRequest | None:

@@ -42,9 +42,9 @@ class AsgiExchange(Exchange):
         """Pass the response on, with what was added."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], *self.added]
+            message = {**message, "headers": [*message.get("headers", ()), *self.added]}
         elif message["type"] == "http.response.body":
-            self.size += len(message["body"])
+            self.size += len(message.get("body", b""))
         await self._send(message)
 
     async def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], parts: Sequence[bytes | memoryview]) -> None:

@@ -85,3 +85,20 @@ def test_websocket_of_another_server_is_closed_before_it_opens() -> None:
     asyncio.run(Front(unused).asgi(scope, unused, send))
 
     assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+def test_messages_of_an_application_may_leave_out_what_asgi_lets_them_and_stay_its_own() -> None:
+    sent: list[Message] = []
+    exchange = at("/", sent)
+    exchange.added.append((b"x-request-id", b"a"))
+    start: Any = {"type": "http.response.start", "status": 204}
+
+    async def answer() -> None:
+        await exchange.send(start)
+        await exchange.send({"type": "http.response.body"})
+
+    asyncio.run(answer())
+
+    assert sent[0]["headers"] == [(b"x-request-id", b"a")]  # type: ignore[typeddict-item]
+    assert "headers" not in start
+    assert exchange.size == 0

@@ -143,9 +143,12 @@ class WireExchange(Exchange):
             self._connection.pause_reading()
 
     def fill(self, receiving: Receiving) -> Filling | None:
-        """Have the rest of the body received in its own place, if that is better; it is then the body when it ends."""
+        """Have the rest of the body received in its own place, if that is better; it is then the body when it ends.
+
+        One that waits to be asked for may never come, and has no place before it does.
+        """
         length = self.header(b"content-length")
-        if length is None or self.complete:
+        if length is None or self.complete or self.expects_continue:
             return None
         json_size = self.header(_JSON_SIZE)
         filling = receiving.fill(int(length), self._chunks, int(json_size[:9]) if json_size and json_size.isdecimal() else 0)

@@ -354,6 +354,7 @@ class WireExchange(Exchange):
 
     def _completed(self) -> None:
         self.complete = True
+        self._chunks, self._buffered = [], 0  # what nobody asked for would stay until the next request
         self._notify()
         if not self.keep_alive:
             self._connection.transport.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import tracemalloc
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from types import SimpleNamespace
@@ -98,6 +99,15 @@ async def gone(serving: Any) -> None:
     pytest.fail("a connection is left")
 
 
+async def idle(serving: Any) -> None:
+    """Wait until all that was sent has come."""
+    for _ in range(10_000):
+        if all(connection.idle_since is not None for connection in serving.connections):
+            return
+        await asyncio.sleep(0.001)
+    pytest.fail("a connection is not idle")
+
+
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 @settings(max_examples=200)
 @given(
@@ -142,6 +152,34 @@ def test_client_that_leaves_in_the_middle_leaves_no_room_taken() -> None:
     uvloop.run(leave())
 
     assert sum(connections.receiving.fill(1 << 20, [], 0) is not None for _ in range(100)) == 4
+
+
+@pytest.mark.parametrize("size", [1 << 15, 1 << 20])
+@pytest.mark.parametrize("begin", [0, 1 << 13], ids=["answered with its head", "answered with a part of it"])
+def test_body_that_nobody_wanted_does_not_stay_with_its_connection(size: int, begin: int) -> None:
+    async def kept() -> int:
+        loop = asyncio.get_running_loop()
+        serving: Any = SimpleNamespace(connections=set(), tasks=set())
+        connections = group()
+        server = await loop.create_server(lambda: HttpProtocol(answer, connections, serving, loop), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        whole = request(size, "refused", 1)
+        head = len(whole) - size
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        writer.write(whole[: head + begin])
+        await reader.readuntil(b"\r\n\r\nno")
+        writer.write(whole[head + begin :])
+        await writer.drain()
+        await idle(serving)
+        after = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        writer.close()
+        await gone(serving)
+        server.close()
+        return after - before
+
+    assert uvloop.run(kept()) < 1 << 14
 
 
 @pytest.mark.parametrize("aligned", [0, 1, 123, 160, 10**9])

@@ -276,6 +276,17 @@ def test_client_that_asks_before_it_sends_too_large_a_body_is_told_not_to(impati
         assert connection.recv(1000).startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.parametrize("size", [1000, 1 << 15, 1 << 20])
+def test_no_request_can_follow_a_body_that_was_asked_about_and_refused(impatient: Any, size: int) -> None:
+    head = f"POST /v2/models/nothing/infer HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {size}\r\n\r\n"
+    with closing(connect(impatient)) as connection:
+        connection.sendall(head.encode())
+        answer = received(connection)
+
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert b"\r\nconnection: close\r\n" in answer
+
+
 def test_http_1_0_is_answered_and_closed(impatient: Any) -> None:
     with closing(connect(impatient)) as connection:
         connection.sendall(request("affine", version="1.0"))

@@ -18,7 +18,7 @@ from service.security.keys import presented
 from service.security.scopes import Scope
 
 logger = logging.getLogger("axon.security")
-_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_READING: Final = frozenset({"GET", "HEAD"})
 # Below these a POST runs a model, in each of the protocols.
 _RUNNING: Final = (models.PATH + "/", tensorflow_serving.PATH + "/", prediction.PATH + "/")
 

@@ -17,8 +17,6 @@ from service.routes.protection import needed_scope
         ("GET", "/v1/models/a", "read"),
         ("GET", "/v2/models/a/stats", "read"),
         ("HEAD", "/metrics", "read"),
-        ("OPTIONS", "/v2/models/a/infer", "read"),
-        ("OPTIONS", "/v2/repository/models/a/load", "manage"),
         ("GET", "", "read"),
         ("POST", "/v2/repository/index", "read"),
         ("GET", "/v2/repository/models/a/load", "manage"),

@@ -17,7 +17,7 @@ from service.protocols.compression import accepted_coding, compress
 from service.protocols.features import ModelInputs
 from service.request_context import request_context, stage
 from service.room import Capacity
-from service.routes.requests import Body, deadline, read_body
+from service.routes.requests import Body, deadline, header_timeout, read_body
 
 JSON_TYPE: Final = b"application/json"
 BINARY_TYPE: Final = b"application/octet-stream"
@@ -68,23 +68,26 @@ class Answering:
         with self._room.hold() as hold:
             try:
                 with model.reading:
+                    patience = header_timeout(exchange)
                     body = await read_body(exchange, hold, limit=self.max_body_size)
                 exchange.cancel_if_left(wanted=True)
-                await self._answer(exchange, body, find, decode, takes_long)
+                await self._answer(exchange, body, patience, find, decode, takes_long)
             except asyncio.CancelledError:
                 if not exchange.was_left():
                     raise ShuttingDown from None  # cancelled by the server, whose time for finishing is over
             finally:
                 exchange.cancel_if_left(wanted=False)
 
-    async def _answer(self, exchange: Exchange, body: Body, find: Find, decode: Decode, takes_long: TakesLong) -> None:
+    async def _answer(
+        self, exchange: Exchange, body: Body, patience: float | None, find: Find, decode: Decode, takes_long: TakesLong
+    ) -> None:
         with stage("decode"):
             model, request = await self._decoded(body, find, decode, takes_long)
         answer = await model.infer(
             request.inputs.arrays,
             request.outputs,
             request.inputs.missing,
-            deadline=deadline(exchange, request.timeout),
+            deadline=deadline(patience, request.timeout),
             priority=request.priority,
         )
         with stage("encode"):

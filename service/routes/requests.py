@@ -1,7 +1,6 @@
 """What every protocol over HTTP asks of a request: its body, and until when its answer is of use."""
 
 import re
-from math import inf
 from typing import Final, NamedTuple
 
 from service.errors import ClientLeft, InvalidRequest, MethodNotAllowed, NotFound, PayloadTooLarge, UnsupportedEncoding, shown
@@ -88,15 +87,24 @@ async def _read_raw(exchange: Exchange, hold: Hold, *, limit: int) -> bytes:
             return b"".join(chunks)
 
 
-def deadline(exchange: Exchange, timeout: float | None = None) -> float | None:
-    """Return when the answer is of no use any more, in seconds of `perf_counter`, counted from when the call came; None for never.
+def header_timeout(exchange: Exchange) -> float | None:
+    """Return in how many seconds from its start a call is of no use any more, as `X-Request-Timeout-Ms` says; None for never.
 
-    The client says so in the header `X-Request-Timeout-Ms`, or in the body by `timeout` seconds: the shorter one holds. Raises
-    InvalidRequest for a header that is no number above 0.
+    Raises InvalidRequest for what is no number above 0.
     """
     text = exchange.header(b"x-request-timeout-ms")
-    if text is not None:
-        if _MILLISECONDS.fullmatch(text) is None:
-            raise InvalidRequest(f"X-Request-Timeout-Ms is '{shown(text)}'; expected a number of milliseconds above 0.")
-        timeout = min(float(text) * 1e-3, inf if timeout is None else timeout)
-    return None if timeout is None else request_context().started_at + timeout
+    if text is None:
+        return None
+    if _MILLISECONDS.fullmatch(text) is None:
+        raise InvalidRequest(f"X-Request-Timeout-Ms is '{shown(text)}'; expected a number of milliseconds above 0.")
+    return float(text) * 1e-3
+
+
+def deadline(first: float | None, second: float | None) -> float | None:
+    """Return when the shorter of two times is over that count from when the call came, in seconds of `perf_counter`.
+
+    None stands for a time that never ends.
+    """
+    if first is None or (second is not None and second < first):
+        first = second
+    return None if first is None else request_context().started_at + first

@@ -257,3 +257,12 @@ def test_connection_is_kept_after_an_error(server: Any) -> None:
     response = server.infer("affine", b"{")
 
     assert response.headers.get("connection", "keep-alive") == "keep-alive"
+
+
+def test_time_that_is_none_is_counted_as_invalid(server: Any, good_request: dict[str, Any]) -> None:
+    before = server.metric("axon_inference_requests_total", model="affine", outcome="invalid")
+
+    response = server.http.post(server.url + INFER, json=good_request, headers={"X-Request-Timeout-Ms": "soon"})
+
+    assert_refused(response, 400)
+    assert server.metric("axon_inference_requests_total", model="affine", outcome="invalid") == before + 1

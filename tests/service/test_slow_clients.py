@@ -28,6 +28,7 @@ def impatient(
         shutil.copytree(repository / name, models / name)
     timeouts = {f"AXON_{name}_TIMEOUT": str(SECONDS) for name in ("HEADER", "BODY", "WRITE", "KEEP_ALIVE")}
     with running(models, AXON_MAX_CONNECTIONS=str(LIMIT), **timeouts) as server:
+        server.http.headers["Connection"] = "close"  # one that is kept may be closed in the moment in which it is used again
         yield server
 
 

@@ -1,6 +1,6 @@
-"""An exchange on a connection of our own: the body as it comes, the response as bytes.
+"""An exchange on a connection of our own: what came of the request, and the response as bytes.
 
-A body is put together once, when all of it is there. A response begins with its head and first bytes in one write, and has that
+A response begins with its head and first bytes in one write, and has that
 head only when there is a body, as ASGI wants it.
 """
 
@@ -12,12 +12,11 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from service.http.exchange import Exchange, Handler, Headers
+from service.http.incoming import IncomingBody
 from service.http.receiving import Filling, Receiving
 
 logger = logging.getLogger("axon.http")
 
-_CHUNK: Final = 1 << 18  # bytes of a body that the application gets at once while more is coming
-_MOST_BUFFERED: Final = 1 << 16  # bytes of a body that wait for the application
 _JOINED: Final = 1 << 16  # bytes up to which one copy costs less than one more call of the system
 _NO_BODY: Final = frozenset({204, 304})
 _NO_NAME: Final = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]')
@@ -67,17 +66,12 @@ class WireExchange(Exchange):
     """A request that is coming, and the response that goes back."""
 
     __slots__ = (
-        "_buffered",
+        "_body",
         "_cancels",
         "_chunked",
-        "_chunks",
         "_connection",
-        "_given",
         "_head",
-        "_least",
         "_left_to_send",
-        "_more_body",
-        "_waiter",
         "_was_left",
         "complete",
         "disconnected",
@@ -106,12 +100,7 @@ class WireExchange(Exchange):
             b"expect" in self._by_name and version != "1.0" and self._by_name[b"expect"].lower() == b"100-continue"
         )
         self.disconnected = False
-        self._chunks: list[bytes | bytearray] = []
-        self._buffered = 0
-        self._least = _CHUNK  # bytes to be there before the application gets a piece that is not the last
-        self._more_body = True
-        self._given = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._body = IncomingBody(connection.loop)
         self.started = False  # of the response
         self.complete = False
         self._head = b""
@@ -139,42 +128,29 @@ class WireExchange(Exchange):
 
     def body_came(self, data: bytes) -> None:
         """Keep a piece of the body until the application asks for it; let the client wait if it does not."""
-        self._chunks.append(data)
-        self._buffered += len(data)
-        if self._buffered >= self._least:
-            self._notify()
-        if self._buffered > _MOST_BUFFERED and self._waiter is None:
+        if self._body.came(data):
             self._connection.pause_reading()
 
     def fill(self, receiving: Receiving) -> Filling | None:
-        """Have the rest of the body received in its own place, if that is better; it is then the body when it ends.
-
-        A body that waits to be asked for has no place before it comes, if ever it does.
-        """
+        """Have the rest of the body received in its own place, if that is better; one that waits to be asked for may never come."""
         length = self.header(b"content-length")
         if length is None or self.expects_continue:
             return None
         json_size = self.header(_JSON_SIZE)
-        filling = receiving.fill(int(length), self._chunks, int(json_size[:9]) if json_size and json_size.isdecimal() else 0)
-        if filling is not None:
-            self._chunks, self._buffered = [filling.body], 0
-        return filling
+        return self._body.fill(receiving, int(length), int(json_size[:9]) if json_size and json_size.isdecimal() else 0)
 
     def hand_on(self) -> None:
         """Let the application have what has come of the body, which then counts as in memory: more may be long in coming."""
-        if self._buffered:
-            self._least = 1
-            self._notify()
+        self._body.hand_on()
 
     def body_ended(self) -> None:
         """Note that the body is complete."""
-        self._more_body = False
-        self._notify()
+        self._body.ended()
 
     def left(self) -> None:
         """Note that the client has left."""
         self.disconnected = True
-        self._notify()
+        self._body.notify()
         if self._cancels and self.task is not None:
             self._was_left = True
             self.task.cancel()
@@ -211,21 +187,20 @@ class WireExchange(Exchange):
 
     def whole_body(self) -> bytes | bytearray | None:
         """Give the body if all of it is here."""
-        if self._more_body or self._given or self.disconnected:
-            return None
-        return self._taken()
+        return None if self.disconnected else self._body.whole()
 
     async def receive(self) -> Any:  # noqa: ANN401 -- as in the base
         """Give the body, in large pieces if it does not come at once; then wait until there is no more to wait for."""
         if self.expects_continue and not self._connection.transport.is_closing():
             self._connection.transport.write(_CONTINUE)
             self.expects_continue = False
-        while not self._has_news():
+        body = self._body
+        while not (self.disconnected or self.complete or body.is_due):
             self._connection.resume_reading()
-            await self._news()
+            await body.news()
         if self.disconnected or self.complete:
             return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": self._taken(), "more_body": self._more_body}
+        return {"type": "http.request", "body": body.take(), "more_body": body.more}
 
     async def send(self, message: Any) -> None:  # noqa: ANN401 -- as in `receive`
         """Take the response: its start, then its body, in one piece or several."""
@@ -269,29 +244,6 @@ class WireExchange(Exchange):
         if not self.disconnected:
             self._completed()
 
-    def _taken(self) -> bytes | bytearray:
-        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks, self._buffered, self._least = [], 0, _CHUNK
-        self._given = not self._more_body
-        return body
-
-    def _notify(self) -> None:
-        """Wake whoever waits for the rest of the body, or for the end."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def _news(self) -> None:
-        self._waiter = self._connection.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _has_news(self) -> bool:
-        if self.disconnected or self.complete:
-            return True
-        return not self._given and (not self._more_body or self._buffered >= self._least)
-
     def _begin(self, status: int, headers: Headers) -> None:
         """Put the head together; it is sent with the first piece of the body."""
         self.started, self.status = True, status
@@ -309,7 +261,7 @@ class WireExchange(Exchange):
 
     def _end_of_head(self) -> bytes:
         """Return the last lines of a head. A body that still waits to be asked for may never come: no request can follow it."""
-        if self.expects_continue and self._more_body and not self._chunks:
+        if self.expects_continue and self._body.is_still_to_come:
             self.keep_alive = False
         self.expects_continue = False
         return b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
@@ -354,8 +306,7 @@ class WireExchange(Exchange):
 
     def _completed(self) -> None:
         self.complete = True
-        self._chunks, self._buffered = [], 0  # what nobody asked for would stay until the next request
-        self._notify()
+        self._body.drop()  # what nobody asked for would stay until the next request
         if not self.keep_alive:
             self._connection.transport.close()
         self._connection.answered()

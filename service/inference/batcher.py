@@ -6,7 +6,6 @@ but the runs happens on the event loop.
 """
 
 import asyncio
-import math
 import threading
 from collections.abc import Coroutine, Hashable, Sequence
 from functools import partial
@@ -16,7 +15,8 @@ from typing import Any, Final, Protocol
 import msgspec
 import numpy as np
 
-from service.errors import DeadlineExceeded, QueueFull, ShuttingDown
+from service.errors import DeadlineExceeded, ShuttingDown
+from service.inference.admission import Admission
 from service.inference.batch import chunks, merge
 from service.inference.entry import Entry
 from service.inference.estimate import RunTimes
@@ -54,7 +54,6 @@ _HAND_OVER_SECONDS: Final = 100e-6
 # With one CPU a thread beside the loop gains nothing, as long as the loop comes to its other duties often enough.
 _ALONE_SECONDS: Final = 5e-3
 _TURN_SECONDS: Final = 10e-3  # for runs on the loop before it looks after its connections again
-_MOST_RETRY_SECONDS: Final = 60  # what a refused client is asked to wait at the most
 
 
 class Batcher:
@@ -86,10 +85,18 @@ class Batcher:
         self._merge_requests: Final = merge_requests
         self._steady: Final = steady
         self._loop = asyncio.get_running_loop()
-        self._queue = EntryQueue(max_size=batching.max_queue_size)
+        self._queue = EntryQueue()
         self._changing_queue = threading.Lock()  # the loop puts entries in and takes some out, workers take others
         self._times = RunTimes()
         self._cpu_times = RunTimes()
+        self._admission = Admission(
+            name,
+            batching,
+            self._queue,
+            self._times,
+            sessions=len(runs),
+            merged_rows=self._merged_rows if merge_requests else None,
+        )
         self._brief_seconds: Final = _ALONE_SECONDS if available_cpus() == 1 else _HAND_OVER_SECONDS
         sizes = batching.batch_sizes
         executions = [
@@ -118,6 +125,11 @@ class Batcher:
         return self._queue.rows
 
     @property
+    def max_queue_size(self) -> int:
+        """How many rows may wait now."""
+        return self._admission.max_queue_size
+
+    @property
     def busy_sessions(self) -> int:
         """How many runs go on now on threads of their own."""
         return len(self._workers) - len(self._idle)
@@ -133,18 +145,17 @@ class Batcher:
         """
         if self._closing:
             raise ShuttingDown
-        self.refuse_if_full(rows=rows)
+        self._admission.refuse_if_full(rows)
         level = self._batching.level(priority)
         in_pieces = rows > self._max_batch_size and self._merge_requests
         answer = (self._answer_in_pieces if in_pieces else self._answer_whole)(inputs, rows, key, level)
-        return await (answer if deadline is None else self._in_time(answer, deadline, self._expected_seconds(rows, level)))
+        return await (
+            answer if deadline is None else self._in_time(answer, deadline, self._admission.expected_seconds(rows, level))
+        )
 
     def refuse_if_full(self, *, rows: int) -> None:
         """Raise QueueFull if `rows` more rows cannot wait."""
-        if not self._queue.admits(rows):
-            seconds = self._expected_seconds(0, self._batching.priority_levels)
-            retry_after = min(_MOST_RETRY_SECONDS, max(1, math.ceil(seconds)))
-            raise QueueFull(self._name, self._batching.max_queue_size, retry_after=retry_after)
+        self._admission.refuse_if_full(rows)
 
     async def close(self) -> None:
         """Take no more requests, finish those that were accepted, then end the workers."""
@@ -158,16 +169,6 @@ class Batcher:
         finally:
             for worker in self._workers:
                 worker.stop()
-
-    def _expected_seconds(self, rows: int, level: int) -> float:
-        """Return in how many seconds `rows` rows that come now would be done at the earliest.
-
-        What runs now is left out of it: how far it has come is not known.
-        """
-        if self._merge_requests:
-            ahead = self._queue.rows_before(level)
-            return self._times.until_done(rows, ahead=ahead, max_batch_size=self._merged_rows, sessions=len(self._workers))
-        return self._times.at_least(rows) * (1 + self._queue.entries // len(self._workers))
 
     async def _in_time(
         self, answer: Coroutine[Any, Any, tuple[list[Array], Timing]], deadline: float, needed: float

@@ -31,6 +31,11 @@ class RunTimes:
         smaller = [size for size in self._seconds if size <= rows.bit_length()]
         return self._seconds[max(smaller)] if smaller else 0.0
 
+    def of_a_row(self, largest: int | None) -> float:
+        """Return the seconds of a row in the runs of up to `largest` rows that take least for one; 0 without experience."""
+        sizes = [size for size in self._seconds if largest is None or size <= largest.bit_length()]
+        return min((self._seconds[size] / (1 << max(size - 1, 0)) for size in sizes), default=0.0)
+
     def until_done(self, rows: int, *, ahead: int, max_batch_size: int, sessions: int) -> float:
         """Return the seconds in which `sessions` idle sessions have run `ahead` rows and then `rows` more, in full batches."""
         full, rest = divmod(ahead + rows, max_batch_size)

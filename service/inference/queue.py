@@ -25,22 +25,16 @@ class _Lane:
 
 
 class EntryQueue:
-    """Bounded by rows. Entries that may share a run stand in a lane of their own; the lane with the most urgent head comes first.
+    """Entries that may share a run stand in a lane of their own; the lane with the most urgent head comes first.
 
-    `max_size` is the largest number of rows that may wait. Not thread-safe: who changes it on several threads
-    needs a lock.
+    Not thread-safe: who changes it on several threads needs a lock.
     """
 
-    def __init__(self, *, max_size: int) -> None:
-        self._max_size = max_size
+    def __init__(self) -> None:
         self._lanes: dict[Hashable, _Lane] = {}
         self._rows_by_level: dict[int, int] = {}
         self.rows = 0
         self.entries = 0
-
-    def admits(self, rows: int) -> bool:
-        """Whether `rows` more rows may wait. A request larger than the queue is admitted when nothing else waits."""
-        return not self.rows or self.rows + rows <= self._max_size
 
     def rows_before(self, level: int) -> int:
         """Count the rows that would run before those of a new entry of `level`."""

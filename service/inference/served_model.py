@@ -155,6 +155,11 @@ class ServedModel:
         max_bytes = loaded.configuration.cache.max_bytes
         self._cache = ResponseCache(max_bytes=max_bytes) if max_bytes else None
 
+    @property
+    def max_queue_size(self) -> int:
+        """How many rows may wait now."""
+        return self._batcher.max_queue_size
+
     async def infer(
         self,
         inputs: Mapping[str, Array],

@@ -40,7 +40,7 @@ def model_configuration(model: ServedModel) -> dict[str, Any]:
         "model_transaction_policy": {"decoupled": False},
     }
     if model.batched:
-        found["dynamic_batching"] = _dynamic_batching(batching, model.merged_rows)
+        found["dynamic_batching"] = _dynamic_batching(batching, model)
     return found
 
 
@@ -101,13 +101,13 @@ def _version_policy(configuration: ModelConfiguration) -> dict[str, Any]:
     return {"all": {}} if isinstance(versions, All) else {"specific": {"versions": versions.numbers}}
 
 
-def _dynamic_batching(batching: Batching, merged_rows: int) -> dict[str, Any]:
+def _dynamic_batching(batching: Batching, model: ServedModel) -> dict[str, Any]:
     return {
-        "preferred_batch_size": [merged_rows],
+        "preferred_batch_size": [model.merged_rows],
         "max_queue_delay_microseconds": round(batching.max_queue_delay * _MICROSECONDS),
         "priority_levels": batching.priority_levels,
         "default_priority_level": batching.default_priority_level,
-        "default_queue_policy": {"max_queue_size": batching.max_queue_size},
+        "default_queue_policy": {"max_queue_size": model.max_queue_size},
     }
 
 

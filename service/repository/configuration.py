@@ -25,7 +25,7 @@ _MAX_BATCH_SIZE = 64  # rows, unless model.toml says otherwise
 class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How requests are merged into runs.
 
-    `max_batch_size` and `max_queue_size` count rows. `max_queue_delay` is in seconds, measured from the arrival of the oldest
+    `max_batch_size` and `max_queue_size` count rows; the latter unset, so many may wait as can be run in time. `max_queue_delay` is in seconds, measured from the arrival of the oldest
     waiting request: 0 takes what waits as soon as a session is idle. `enabled` unset means: if the graph has a batch axis
     and its rows proved independent of each other.
 
@@ -39,7 +39,7 @@ class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     enabled: bool | None = None
     max_batch_size: Rows = 0  # unset: filled in below
     preferred_batch_size: Rows = 0
-    max_queue_size: Rows = 4096
+    max_queue_size: Rows = 0  # unset: what can be run in time
     max_queue_delay: Delay = 0.0
     batch_sizes: Annotated[tuple[Rows, ...], msgspec.Meta(max_length=64)] = ()
     priority_levels: Levels = 0

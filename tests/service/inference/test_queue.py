@@ -22,8 +22,8 @@ def entry() -> Iterator[MakeEntry]:
     loop.close()
 
 
-def queue_of(*entries: Entry, max_size: int = 100) -> EntryQueue:
-    queue = EntryQueue(max_size=max_size)
+def queue_of(*entries: Entry) -> EntryQueue:
+    queue = EntryQueue()
     for each in entries:
         queue.append(each)
     return queue
@@ -86,28 +86,12 @@ def test_full_lane_is_found_behind_an_older_one(entry: MakeEntry) -> None:
     assert queue.full_head(5) is None
 
 
-def test_queue_admits_up_to_its_bound(entry: MakeEntry) -> None:
-    queue = queue_of(entry(3), max_size=5)
-
-    assert queue.admits(2)
-    assert not queue.admits(3)
-
-
-def test_request_larger_than_the_queue_is_admitted_alone(entry: MakeEntry) -> None:
-    queue = EntryQueue(max_size=5)
-
-    assert queue.admits(50)
-    queue.append(entry(1))
-    assert not queue.admits(50)
-
-
 def test_abandoned_entries_make_room(entry: MakeEntry) -> None:
     gone, waiting = entry(4), entry(1)
-    queue = queue_of(gone, waiting, max_size=5)
+    queue = queue_of(gone, waiting)
     gone.future.cancel()
     queue.abandon(gone)
 
-    assert queue.admits(4)
     assert queue.rows == 1
     assert queue.take(None, max_rows=10) == [waiting]
 

@@ -12,7 +12,7 @@ def test_without_a_file_everything_has_its_default(tmp_path: Path) -> None:
     configuration = ModelConfiguration.read(tmp_path)
 
     assert configuration == ModelConfiguration()
-    assert configuration.batching == Batching(max_queue_size=4096, max_queue_delay=0.0)
+    assert configuration.batching == Batching(max_queue_size=0, max_queue_delay=0.0)
     assert (configuration.batching.max_batch_size, configuration.batching.preferred_batch_size) == (64, 0)
 
 
@@ -32,6 +32,7 @@ def test_file_changes_what_it_names(tmp_path: Path) -> None:
         pytest.param("batchin = 1", "unknown field `batchin`", id="unknown key"),
         pytest.param("[batching]\nmax_batch = 1", r"unknown field `max_batch` - at `\$\.batching`", id="unknown key of a table"),
         pytest.param("[batching]\nmax_batch_size = 0", r">= 1 - at `\$\.batching\.max_batch_size`", id="too small"),
+        pytest.param("[batching]\nmax_queue_size = 0", r">= 1 - at `\$\.batching\.max_queue_size`", id="queue for nobody"),
         pytest.param("[batching]\nmax_batch_size = '8'", r"Expected `int`, got `str`.*max_batch_size", id="a string"),
         pytest.param("[batching]\nmax_queue_delay = -0.1", r">= 0.0 - at `\$\.batching\.max_queue_delay`", id="negative delay"),
         pytest.param("[batching]\nmax_queue_delay = nan", r"max_queue_delay", id="delay that is not a number"),

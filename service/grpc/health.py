@@ -1,4 +1,4 @@
-"""`grpc.health.v1`: whether the server, or a model by its name, answers requests; once, or as it changes.
+"""`grpc.health.v1`: whether the server, or a model by its name, answers requests; once, as it changes, or of all at once.
 
 Rules: github.com/grpc/grpc/blob/master/doc/health-checking.md.
 """
@@ -33,7 +33,8 @@ class Health:
         return grpc.method_handlers_generic_handler(
             NAME,
             {
-                "Check": grpc.unary_unary_rpc_method_handler(_answered(self._check)),
+                "Check": grpc.unary_unary_rpc_method_handler(_answered(health_pb2.HealthCheckRequest, self._check)),
+                "List": grpc.unary_unary_rpc_method_handler(_answered(health_pb2.HealthListRequest, self._list)),
                 "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
             },
         )
@@ -49,6 +50,12 @@ class Health:
         if state == _States.SERVICE_UNKNOWN:
             raise NotFound(f"Health is known of the server, by the empty name, and of models; not of '{shown(request.service)}'.")
         return _encoded(state)
+
+    async def _list(self, _request: Any) -> bytes:  # noqa: ANN401 -- a message
+        names = (*_SERVER, *self._registry.names())
+        statuses = {name: _States(status=self._state(name)) for name in names}
+        encoded: bytes = health_pb2.HealthListResponse(statuses=statuses).SerializeToString()
+        return encoded
 
     async def _watch(self, body: bytes, context: Context) -> AsyncIterator[bytes]:
         try:
@@ -83,10 +90,10 @@ class Health:
         return int(_States.SERVING if serving and not self._stopping else _States.NOT_SERVING)
 
 
-def _answered(check: Callable[[Any], Awaitable[bytes]]) -> Callable[[bytes, Context], Awaitable[bytes]]:
+def _answered(kind: Any, answer: Callable[[Any], Awaitable[bytes]]) -> Callable[[bytes, Context], Awaitable[bytes]]:  # noqa: ANN401 -- a message class
     async def call(body: bytes, context: Context) -> bytes:
         try:
-            return await check(messages.parse(health_pb2.HealthCheckRequest, body))
+            return await answer(messages.parse(kind, body))
         except Exception as error:  # noqa: BLE001 -- all become a status
             return await status.abort(context, error)
 

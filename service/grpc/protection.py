@@ -35,6 +35,7 @@ _NEEDED: Final = {
     f"{_SERVICE}ModelConfig": Scope.READ,
     f"{_SERVICE}ModelStatistics": Scope.READ,
     f"{_SERVICE}RepositoryIndex": Scope.READ,
+    f"/{HEALTH}/List": Scope.READ,  # it names the models, and no probe asks for it
     f"/{reflection.SERVICE_NAME}/ServerReflectionInfo": Scope.READ,
 }
 

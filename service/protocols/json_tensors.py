@@ -11,6 +11,7 @@ import numpy as np
 import simdjson
 
 from service.errors import MalformedBody
+from service.protocols.long_integers import as_floats
 from service.protocols.nesting import COUNTED, FEW, is_walked, lists_in, lists_of, structure_in, structure_of
 from service.repository.datatypes import Datatype, to_numpy
 
@@ -45,10 +46,13 @@ def parse(body: bytes | bytearray) -> simdjson.Object:
 
 
 def parse_value(body: bytes | bytearray) -> object:
-    """Parse any JSON value. Raises MalformedBody."""
+    """Parse any JSON value; an integer of more than 64 bits is a float. Raises MalformedBody."""
     try:
         return simdjson.Parser().parse(body)
     except (ValueError, RuntimeError, TypeError) as error:
+        readable = as_floats(body)
+        if readable is not None:
+            return parse_value(readable)
         raise MalformedBody(f"The body is not valid JSON: {_parser_message(error)}") from None
 
 

@@ -21,15 +21,15 @@ Kind = TypeVar("Kind")
 
 
 class IndexRequest(msgspec.Struct, frozen=True):
-    """Body of an index request; `ready` true lists only what can answer."""
+    """Body of an index request; `ready` true lists only what can answer, null is as good as absent."""
 
-    ready: bool = False
+    ready: bool | None = False
 
 
 class LoadRequest(msgspec.Struct, frozen=True):
-    """Body of a load or unload request, as Triton's clients send it."""
+    """Body of a load or unload request, as Triton's clients send it; null is as good as absent."""
 
-    parameters: dict[str, str | bool | int | float] = {}
+    parameters: dict[str, str | bool | int | float] | None = None
 
 
 def handlers(management: Management) -> list[HTTPRouteHandler]:
@@ -38,13 +38,13 @@ def handlers(management: Management) -> list[HTTPRouteHandler]:
     @post(INDEX_PATH, status_code=200)
     async def index(request: Request[Any, Any, Any]) -> list[VersionStatus]:
         wanted = _decode(await request.body(), IndexRequest, '{"ready": true}')
-        return management.index(ready=wanted.ready)
+        return management.index(ready=bool(wanted.ready))
 
     @post(LOAD_PATH, status_code=200)
     async def load(model_name: FromPath[str], request: Request[Any, Any, Any]) -> dict[str, str | bool]:
         management.require_control()
         parameters = _decode(await request.body(), LoadRequest, '{"parameters": {"config": "..."}}').parameters
-        await management.load(model_name, parameters)
+        await management.load(model_name, parameters or {})
         return {"name": model_name, "load": True}
 
     @post(UNLOAD_PATH, status_code=200)

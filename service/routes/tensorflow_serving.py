@@ -69,14 +69,15 @@ class TensorflowServingRoutes:
         """Return the states of all versions of a model, or of the one that is named. Raises ModelNotFound or VersionNotFound."""
         if label is not None:
             version = str(self._registry.get(name, label=label).version)
+        number = None if version is None else version.lstrip("0")  # 01 is 1, as in every other call
         found = [status for status in self._registry.index() if status.name == name]
         if not found:
             self._registry.get(name)  # says what there is instead
-        wanted = [status for status in found if status.version and version in (None, status.version)]
+        wanted = [status for status in found if status.version and number in (None, status.version)]
         if version is not None and not wanted:
             raise VersionNotFound(name, version, self._registry.versions(name))
         serving = self._registry.versions(name)
-        ready = bool(serving) if version is None else int(version) in serving
+        ready = bool(serving) if number is None else int(number) in serving
         return servables.status(name, [(status.version, status.state, status.reason) for status in wanted], ready=ready)
 
     async def _list(self, exchange: Exchange, path: str) -> None:

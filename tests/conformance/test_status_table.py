@@ -106,6 +106,8 @@ FINE = {
     "content type of something else": Call(200, json.dumps(tensor()).encode(), headers={"Content-Type": "text/plain"}),
     "version with zeros in front": Call(200, tensor(), "/v2/models/affine/versions/0001/infer"),
     "name in percent encoding": Call(200, tensor(), "/v2/models/%61ffine/infer"),
+    "null for the wish of an index": Call(200, {"ready": None}, "/v2/repository/index"),
+    "null for the parameters of a load": Call(200, {"parameters": None}, LOAD.format("affine")),
     "OPTIONS of infer": Call(204, None, INFER, "OPTIONS"),
     "fractional parameter": Call(200, tensor() | {"parameters": {"mine": 0.5}}),
     "outputs empty": Call(200, tensor() | {"outputs": []}),

@@ -238,7 +238,7 @@ def test_status_lists_the_versions(serving: Any) -> None:
         "ready": True,
         "model_version_status": [version_status("2"), version_status("1")],
     }
-    for way in ("versions/1", "labels/stable"):
+    for way in ("versions/1", "versions/01", "labels/stable"):
         one = serving.get(f"/v1/models/half_plus_three/{way}").json()
         assert (one["ready"], one["model_version_status"]) == (True, [version_status("1")])
 
@@ -251,6 +251,13 @@ def test_status_says_why_a_model_does_not_serve(serving: Any) -> None:
     assert "model.onnx" in version["status"]["error_message"]
     assert serving.get("/v1/models/broken/versions/1").json() == status
     assert serving.get("/v1/models/empty").json() == {"name": "empty", "ready": False, "model_version_status": []}
+
+
+@pytest.mark.parametrize("version", ["3", "0", "01x", "x", "9" * 5000])
+def test_status_of_an_unknown_version_is_a_404(serving: Any, version: str) -> None:
+    response = serving.get(f"/v1/models/half_plus_three/versions/{version}")
+
+    assert (response.status_code, response.json()["code"]) == (404, "version_not_found")
 
 
 def test_metadata_is_a_signature_of_tensorflow(serving: Any) -> None:

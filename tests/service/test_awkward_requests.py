@@ -173,7 +173,7 @@ def test_wrong_size_of_the_json_is_a_400(size: str, server: Any) -> None:
     assert_refused(server.infer("affine", body(), headers={"Inference-Header-Content-Length": size}), 400)
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"ready": 1}', b"\xff"])
+@pytest.mark.parametrize("content", [b"{", b"[]", b"null", b'{"ready": 1}', b"\xff"])
 def test_bad_index_request_is_a_400(content: bytes, server: Any) -> None:
     assert_refused(server.http.post(f"{server.url}/v2/repository/index", data=content), 400)
 

@@ -47,9 +47,21 @@ def test_health_of_an_unknown_name_is_not_found(check: Callable[[str], int]) -> 
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_malformed_health_request_is_refused(stub: Any) -> None:
+def test_health_of_all_is_listed(stub: Any) -> None:
+    """As far as the server's own reflection says, the service has this method."""
+    health = health_pb2_grpc.HealthStub(stub.channel)
+
+    found = health.List(health_pb2.HealthListRequest(), timeout=DEADLINE).statuses
+
+    assert {found[name].status for name in ("", "inference.GRPCInferenceService", "affine")} == {State.SERVING}
+    assert found["broken"].status == State.NOT_SERVING
+    assert "unknown" not in found
+
+
+@pytest.mark.parametrize("method", ["Check", "List"])
+def test_malformed_health_request_is_refused(stub: Any, method: str) -> None:
     with pytest.raises(grpc.RpcError) as raised:
-        stub.bytes("Check", b"\xff", service="grpc.health.v1.Health")
+        stub.bytes(method, b"\xff", service="grpc.health.v1.Health")
 
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 

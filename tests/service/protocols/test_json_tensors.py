@@ -95,6 +95,9 @@ def test_integers_are_numbers(datatype: Datatype, array_of: ArrayOf) -> None:
     ("datatype", "text", "expected"),
     [
         pytest.param("FP32", "18446744073709551615", 2.0**64, id="integer beyond int64 as a float"),
+        pytest.param("FP32", "18446744073709551616", 2.0**64, id="integer beyond uint64 as a float"),
+        pytest.param("FP64", "-9223372036854775809", -(2.0**63), id="negative integer beyond int64 as a float"),
+        pytest.param("FP64", "100000000000000000000", 1e20, id="float as JavaScript writes it"),
         pytest.param("FP64", "1e308", 1e308, id="large double"),
         pytest.param("FP32", "1e-50", 0.0, id="too small for FP32"),
         pytest.param("FP16", "65504", 65504.0, id="largest FP16"),

@@ -90,6 +90,7 @@ def guarded(
         ("ModelConfig", "reader"),
         ("ModelStatistics", "reader"),
         ("RepositoryIndex", "reader"),
+        ("/grpc.health.v1.Health/List", "reader"),
     ],
 )
 def test_call_needs_a_key_of_its_scope(guarded: Guarded, method: str, scope: str) -> None:

@@ -25,9 +25,9 @@ _MAX_BATCH_SIZE = 64  # rows, unless model.toml says otherwise
 class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How requests are merged into runs.
 
-    `max_batch_size` and `max_queue_size` count rows; the latter unset, so many may wait as can be run in time. `max_queue_delay` is in seconds, measured from the arrival of the oldest
-    waiting request: 0 takes what waits as soon as a session is idle. `enabled` unset means: if the graph has a batch axis
-    and its rows proved independent of each other.
+    `max_batch_size` and `max_queue_size` count rows; where the latter is unset, as many may wait as can be run in time.
+    `max_queue_delay` is in seconds, measured from the arrival of the oldest waiting request: 0 takes what waits as soon as a
+    session is idle. `enabled` unset means: if the graph has a batch axis and its rows proved independent of each other.
 
     `batch_sizes` lists the only numbers of rows that a run may have; fewer rows are filled up to the next. For execution providers
     that compile the graph anew for each shape. The largest is `max_batch_size`, which is 64 without such a list.

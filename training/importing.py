@@ -16,10 +16,12 @@ from training.export import Program, export_program
 from training.export.exporter import graph_files
 from training.export.loading import load_program
 from training.packaging import tool_versions
-from training.parity import prove_parity
+from training.parity import has_number, prove_parity
 from training.scratch import export_scratch
 
 _ROWS: Final = 64
+# Sizes of free axes: the smallest that the model computes. Five poolings, for example, leave nothing of a picture of 8 pixels.
+_FREE_AXES: Final = (8, 32, 128)
 _SAMPLES: Final = 8
 _SEED: Final = 0
 
@@ -47,7 +49,7 @@ def publish_exported(request: Request, repository: Path) -> Manifest:
     """Publish the model as the next version of `request.name`. Raises ExportFailed, ParityFailed or PublishFailed."""
     loaded = load_program(request.path, modules=request.modules, trusted=request.trusted)
     program = Program(_described(loaded.signature, request), loaded.call, loaded.weights)
-    rows = random_rows(program.signature, _ROWS, seed=_SEED)
+    rows = _computable_rows(program)
     directory = repository / checked_name(request.name)
     with export_scratch() as scratch:
         graph = scratch / GRAPH_NAME
@@ -63,6 +65,36 @@ def publish_exported(request: Request, repository: Path) -> Manifest:
                 return publish(staging, directory, parity=parity, **_facts(request, program.signature))
         except OSError as error:
             raise PublishFailed(directory, error) from error
+
+
+def _computable_rows(program: Program) -> dict[str, Any]:
+    """Return random rows, with free axes as small as the model can compute. Raises ExportFailed if it cannot compute any."""
+    signature = program.signature
+    free = any(-1 in spec.shape[1:] for spec in signature.inputs)
+    *smaller, last = _FREE_AXES if free else _FREE_AXES[:1]
+    for size in smaller:
+        rows = random_rows(signature, _ROWS, seed=_SEED, free_axis=size)
+        if _computes(program, rows):
+            return rows
+    rows = random_rows(signature, _ROWS, seed=_SEED, free_axis=last)
+    try:
+        program.run(_first(rows))
+    except ExportFailed as error:
+        raise ExportFailed(f"{error.reason} Say with --value-range which numbers it expects.") from error
+    return rows
+
+
+def _computes(program: Program, rows: dict[str, Any]) -> bool:
+    """Tell whether every output of the first row holds something, and of its numbers one that is finite."""
+    try:
+        outputs = program.run(_first(rows)).values()
+    except ExportFailed:
+        return False
+    return all(has_number(array) for array in outputs)
+
+
+def _first(rows: dict[str, Any]) -> dict[str, Any]:
+    return {name: array[:1] for name, array in rows.items()}
 
 
 def _facts(request: Request, signature: Signature) -> dict[str, Any]:

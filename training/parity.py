@@ -27,7 +27,7 @@ def prove_parity(reference: Reference, graph: Path, signature: Signature, rows: 
     The rows are edge rows (zeros, extremes, unseen strings, very large numbers) and the first of `rows`. A difference counts as
     |onnx - keras| / max(1, the largest |keras| of the row); for very large inputs their size counts too, for rounding grows with
     it. Where Keras itself overflows or fails there is nothing to compare. Raises ParityFailed if a difference is above `tolerance`
-    or no number, ExportFailed if onnxruntime refuses the graph.
+    or no number, ExportFailed if onnxruntime refuses the graph, or Keras gives no number at all for an output.
     """
     session = open_graph(graph)
     comparison = _Comparison(session, reference, signature, tolerance)
@@ -35,6 +35,7 @@ def prove_parity(reference: Reference, graph: Path, signature: Signature, rows: 
     error = 0.0
     for size in BATCH_SIZES:
         error = max(error, comparison.largest_error(_batch(usual, size), size))
+    comparison.require_numbers()
     comparison.try_large(large_rows(signature, rows))
     return Parity(
         tolerance=tolerance,
@@ -72,6 +73,15 @@ class _Comparison:
         self._reference = reference
         self._names = [spec.name for spec in signature.outputs]
         self._tolerance = tolerance
+        self._without_number = set(self._names)
+
+    def require_numbers(self) -> None:
+        """Raise ExportFailed for an output of which there was nothing to compare: then nothing is proven."""
+        if silent := [name for name in self._names if name in self._without_number]:
+            raise ExportFailed(
+                f"output '{silent[0]}' of the model itself holds no finite number on any row of the proof, so nothing can be "
+                "compared. If its weights are NaN, train it again; else say with --value-range which numbers it expects."
+            )
 
     def try_large(self, batch: Tensors) -> None:
         """Compare on very large numbers, if Keras takes them: ids given as floats, for example, end at their vocabulary."""
@@ -86,7 +96,10 @@ class _Comparison:
         largest = 0.0
         expected = self._reference(batch)
         for name, ours in zip(self._names, run_graph(self._session, self._names, batch), strict=True):
-            error = difference(ours, np.asarray(expected[name]), magnitude)
+            theirs = np.asarray(expected[name])
+            if has_number(theirs):
+                self._without_number.discard(name)
+            error = difference(ours, theirs, magnitude)
             if not error <= self._tolerance:
                 raise ParityFailed(name, size, error, self._tolerance)
             largest = max(largest, error)
@@ -109,6 +122,11 @@ def difference(ours: Array, theirs: Array, magnitude: float = 1.0) -> float:
     scale = np.maximum(magnitude, np.abs(np.where(finite, wanted, 0)).max(axis=1, keepdims=True))
     errors = np.abs(np.where(finite, got - np.where(finite, wanted, 0), 0)) / scale
     return float(np.max(np.where(np.isnan(errors), np.inf, errors)))
+
+
+def has_number(array: Array) -> bool:
+    """Tell whether there is something to compare: a finite number, or any text."""
+    return bool(array.size if array.dtype.kind not in "fiub" else np.isfinite(array).any())
 
 
 def _batch_invariance(session: onnxruntime.InferenceSession, signature: Signature, batch: Tensors) -> float:

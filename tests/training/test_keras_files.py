@@ -52,6 +52,17 @@ keras.Model(a, L.Lambda(lambda x: x * 2, output_shape=(2,))(a)).save("code.keras
 broken = keras.initializers.Constant(float("nan"))
 keras.Model(a, L.Dense(1, kernel_initializer=broken, name="broken")(a)).save("diverged.keras")
 keras.Model(a, L.Activation("relu", name="relu")(a)).save("relu.keras")
+keras.Sequential([keras.Input((2,)), L.Dense(1, kernel_initializer=broken)]).export("diverged", verbose=False)
+keras.Model(a, keras.ops.sqrt(-1 - a * a)).save("undefined.keras")
+ids = keras.Input((2,), name="ids", dtype="int32")
+keras.Model(ids, L.Embedding(1, 2)(ids)).save("outside.keras")
+picture = keras.Input((None, None, 3), name="picture")
+large = L.Conv2D(2, 11)(picture)
+keras.Model(picture, L.GlobalAveragePooling2D(name="large")(large)).save("large.keras")
+halves = picture
+for _ in range(5):
+    halves = L.MaxPooling2D(2)(halves)
+keras.Model(picture, L.GlobalAveragePooling2D(name="halves")(halves)).save("halves.keras")
 keras.config.set_dtype_policy("mixed_float16")
 keras.Sequential([keras.Input((4,), name="x"), L.Dense(64, activation="relu"), L.Dense(3, name="scores")]).save("mixed.keras")
 """
@@ -170,6 +181,13 @@ def test_labels_and_value_range_stand_in_the_signature(made: Path, tmp_path: Pat
         ("sequential.keras", {"modules": ("not_there",)}, "--import not_there: No module named"),
         ("sequential.keras", {"modules": ("failing_layers",)}, "--import failing_layers: it fails with KeyError: 'oops'. Mend"),
         ("diverged.keras", {}, "weight 'broken/kernel' holds NaN; expected numbers"),
+        ("diverged", {}, "output 'output_0' of the model itself holds no finite number on any row of the proof"),
+        ("undefined.keras", {}, "holds no finite number .* so nothing can be compared. If its weights are NaN, train it again"),
+        (
+            "outside.keras",
+            {},
+            r"cannot compute the rows of the proof: InvalidArgumentError: indices.* = 1 is not in \[0, 1\). Say with --value-range",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value[:20] else None,
 )
@@ -181,6 +199,18 @@ def test_model_that_cannot_be_exported_is_refused(
     with pytest.raises(ExportFailed, match=message):
         exported(made / file, tmp_path, **wishes)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["large", "halves"])
+def test_free_picture_size_is_proven_at_one_that_the_model_computes(made: Path, name: str, tmp_path: Path) -> None:
+    """A kernel of 11 pixels, or five poolings, leave nothing of the 8 pixels that are tried first."""
+    manifest = exported(made / f"{name}.keras", tmp_path)
+
+    assert tensors(manifest)[0] == {"picture": ("FP32", (-1, -1, -1, 3))}
+    samples = Samples.read(tmp_path / "made" / "1")
+    assert samples is not None
+    assert samples.inputs["picture"].shape == (8, 32, 32, 3)
+    assert np.isfinite(samples.outputs[name]).all()
 
 
 def test_class_that_is_not_imported_is_named(made: Path, tmp_path: Path) -> None:

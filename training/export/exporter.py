@@ -13,6 +13,7 @@ from training.export.canonical import canonicalise
 from training.export.checking import check, declare_shapes
 from training.export.conversion import Job, convert
 from training.export.program import Program, program_of
+from training.export.reasons import reason_of
 from training.export.refusals import refuse_unexportable
 from training.export.tracing import Frozen, freeze
 from training.export.weights import EXTERNAL_SUFFIX, insert, write
@@ -47,7 +48,7 @@ def export_program(
     try:
         frozen = freeze(program)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:  # what the model's own code and Keras raise
-        raise ExportFailed(f"it cannot be traced: {type(error).__name__}: {error}") from error
+        raise ExportFailed(f"it cannot be traced: {reason_of(error)}.") from error
     names = [spec.name for spec in (*program.signature.inputs, *program.signature.outputs)]
     weights = {f"weight/{place}": variable for place, variable in enumerate(frozen.weights.values())}
     job = Job(

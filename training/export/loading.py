@@ -15,6 +15,7 @@ from service.repository.datatypes import Datatype, from_numpy
 from service.repository.signature import Signature, TensorSpec
 from training.errors import ExportFailed
 from training.export.program import Program, full_precision, program_of, tensor_specs
+from training.export.reasons import reason_of
 from training.export.refusals import refuse_unexportable
 from training.export.structure import input_names, input_shapes, input_structure, output_names
 
@@ -59,7 +60,7 @@ def signature_of_model(model: keras.Model) -> Signature:
     try:
         tf.function(call, input_signature=specs, autograph=False).get_concrete_function()
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:  # what the model's own code and Keras raise
-        raise ExportFailed(f"it cannot be traced: {type(error).__name__}: {error}") from error
+        raise ExportFailed(f"it cannot be traced: {reason_of(error)}.") from error
     return Signature(inputs, _outputs({name: tf.TensorSpec(value.shape, value.dtype) for name, value in found}, names))
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from service.repository.datatypes import Datatype, to_numpy
 from service.repository.signature import Signature
 from training.errors import ExportFailed
+from training.export.reasons import reason_of
 from training.export.structure import input_names, input_structure, output_names
 
 Array = np.ndarray[Any, Any]
@@ -32,11 +33,17 @@ class Program(msgspec.Struct, frozen=True):
     weights: tuple[keras.Variable, ...] = ()
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute the outputs of a batch in TensorFlow: the reference for the ONNX graph."""
+        """Compute the outputs of a batch in TensorFlow: the reference for the ONNX graph.
+
+        Raises ExportFailed if the model itself cannot compute these rows.
+        """
         tensors = {
             spec.name: tf.constant(inputs[spec.name], dtype=tensorflow_type(spec.datatype)) for spec in self.signature.inputs
         }
-        return {name: np.asarray(value) for name, value in self.call(tensors).items()}
+        try:
+            return {name: np.asarray(value) for name, value in self.call(tensors).items()}
+        except (tf.errors.OpError, TypeError, ValueError) as error:
+            raise ExportFailed(f"the model itself cannot compute the rows of the proof: {reason_of(error)}.") from error
 
 
 def tensor_specs(signature: Signature) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from training.datasets.dataset import Array, Rows
 from training.errors import FitRefused
 from training.fitting.batches import Examples
 from training.fitting.loop import Work
-from training.fitting.losses import build_loss, build_metrics, cost_of_the_mean, wants_indices
+from training.fitting.losses import Relative, build_loss, build_metrics, cost_of_the_mean, wants_indices
 from training.fitting.optimizers import build_optimizer
 from training.fitting.steps import Steps
 from training.fitting.targets import are_labels, class_weights, compared
@@ -47,12 +47,13 @@ def _judged_by(goals: tuple[OutputSpec, ...], train: Rows, examples: Examples, s
         build_metrics(labels=are_labels(targets), outputs=shape[-1] or 0, indices=wants_indices(goal.loss))
         for goal, targets, shape in zip(goals, train.targets.values(), shapes, strict=True)
     ]
-    if len(goals) == 1:
-        return {"loss": losses[0], "metrics": metrics[0]}
     costs = [
-        1.0 if goal.task == "classification" else cost_of_the_mean(loss, targets)
+        cost_of_the_mean(loss, targets) if goal.task == "regression" else 1.0
         for goal, loss, targets in zip(goals, losses, examples.targets, strict=True)
     ]
+    if len(goals) == 1:
+        regression = goals[0].task == "regression"
+        return {"loss": Relative(losses[0], costs[0]) if regression else losses[0], "metrics": metrics[0]}
     weights = [goal.weight / cost for goal, cost in zip(goals, costs, strict=True)]
     return {"loss": losses, "loss_weights": weights, "metrics": metrics}
 

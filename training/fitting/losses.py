@@ -1,12 +1,13 @@
 """A spec's loss as Keras' object, and the metrics that are followed beside it."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import keras
 import numpy as np
 
 from training.datasets.dataset import Array
+from training.errors import FitRefused
 from training.spec.losses import Huber, Loss, LossName, loss_name
 
 _BY_NAME: Final[dict[LossName, Callable[..., keras.losses.Loss]]] = {
@@ -41,9 +42,37 @@ def wants_indices(loss: Loss) -> bool:
 
 
 def cost_of_the_mean(loss: keras.losses.Loss, targets: Array) -> float:
-    """Return the loss of answering every row with the mean of `targets` [rows, values]; 1 if it is 0."""
+    """Return how much more answering every row with the mean of `targets` [rows, values] costs than the truth; 1 if no more.
+
+    Counted from the truth, it is never negative: Poisson's loss itself is, where the mean is above e. Raises FitRefused if the
+    targets are too large for the loss.
+    """
     mean = np.broadcast_to(targets.mean(axis=0, dtype=np.float64).astype(targets.dtype), targets.shape)
-    return float(loss(targets, mean)) or 1.0
+    cost = float(loss(targets, mean)) - float(loss(targets, targets))
+    if not np.isfinite(cost):
+        raise FitRefused(
+            f"The targets reach {np.abs(targets).max():.3g}, where the loss is no finite 32-bit number any more. "
+            "Count them in a larger unit."
+        )
+    return cost if cost > 0 else 1.0
+
+
+class Relative(keras.losses.Loss):  # type: ignore[misc]  # Keras is untyped
+    """A loss in the target's unit whose gradient is that of its share of `cost`.
+
+    So a learning rate means the same in grams and in tonnes, and squares of gradients stay within 32 bits.
+    """
+
+    def __init__(self, loss: keras.losses.Loss, cost: float) -> None:
+        super().__init__(name=loss.name, reduction=loss.reduction)
+        self._loss = loss
+        self._cost = cost
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:  # noqa: ANN401 -- Keras tensors
+        """Return the loss of each row: its value comes by a way that has no gradient."""
+        whole = self._loss.call(y_true, y_pred)
+        share = whole / self._cost
+        return share + keras.ops.stop_gradient(whole - share)
 
 
 def build_metrics(*, labels: bool, outputs: int, indices: bool) -> list[keras.metrics.Metric]:

@@ -7,10 +7,13 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="needs the train extra")
 
+from service.repository.signature import Signature, TensorSpec  # noqa: E402 -- after the check
 from training.datasets.dataset import Rows  # noqa: E402 -- after the check
 from training.errors import FitFailed, FitRefused  # noqa: E402 -- after the check
 from training.fitting import batches, choose_precision, fit, fix_randomness, run_directory, to_float32  # noqa: E402 -- after the check
+from training.fitting.losses import build_loss, cost_of_the_mean  # noqa: E402 -- after the check
 from training.progress import QuietDisplay  # noqa: E402 -- after the check
+from training.standardising import build_network  # noqa: E402 -- after the check
 
 pytestmark = pytest.mark.training
 
@@ -234,3 +237,44 @@ def test_run_directory_is_found_again_by_the_same_run_only(tiny: Any) -> None:
     assert first != run_directory(tiny.spec_of(), "b" * 64)
     assert first.parent == Path(".axon/runs")
     assert first.name.startswith("tiny-")
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_unit_of_a_regression_changes_the_loss_and_not_the_fit(tiny: Any, tmp_path: Path, name: str) -> None:
+    """Squares of the gradients of targets in the billions are beyond 32-bit floats, and SGD's steps grow with them."""
+    spec = tiny.spec_of(
+        loss="mse",
+        optimizer={"name": name, "learning_rate": 0.05},
+        dataset={"source": {"kind": "sklearn", "name": "diabetes"}, "task": "regression"},
+        acceptance={"r2": 0.1},
+    )
+    rows, unit = tiny.labelled(), 2.0**40
+    values = rows.inputs["x"][:, :1] * 2 + 3
+    signature = Signature(
+        inputs=(TensorSpec(name="x", datatype="FP32", shape=(-1, 5)),),
+        outputs=(TensorSpec(name="y", datatype="FP32", shape=(-1, 1)),),
+    )
+    losses = []
+    for scale in (1.0, unit):
+        fix_randomness(spec.seed)
+        scaled = Rows(rows.inputs, {"y": values * np.float32(scale)})
+        model = build_network(spec, signature, scaled)
+        history = fitted(model, scaled, spec, tmp_path / str(scale))
+        losses.append([epoch.metrics["loss"] / scale**2 for epoch in history.epochs])
+
+    assert losses[0][-1] < losses[0][0] / 2
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+
+
+def test_targets_that_overflow_the_loss_are_refused_before_the_first_epoch() -> None:
+    with pytest.raises(FitRefused, match=r"targets reach 1e\+25, where the loss is no finite 32-bit number"):
+        cost_of_the_mean(build_loss("mse"), np.array([[0.0], [1e25]], np.float32))
+
+
+def test_cost_of_the_mean_is_never_negative() -> None:
+    """Poisson's loss is, where the mean is above e: as a weight it would make a fit maximise the loss."""
+    counts = np.array([[2.0], [9.0], [31.0]], np.float32)
+
+    assert float(build_loss("poisson")(counts, np.full_like(counts, counts.mean()))) < 0
+    assert cost_of_the_mean(build_loss("poisson"), counts) > 0
+    assert cost_of_the_mean(build_loss("mse"), counts) == pytest.approx(counts.var())

@@ -52,7 +52,7 @@ def prepare(spec: TrainingSpec, dataset: Dataset, splits: Splits) -> Prepared:
     if not spec.features and all(len(tensor.shape) > 1 for tensor in dataset.inputs):
         return _assembled(dataset, splits, None, dataset.inputs, dataset.inputs)
     require_one_kind(spec.features, dataset.rows.inputs)
-    features = fit_features(spec.features, splits.train.inputs)
+    features = fit_features(spec.features, splits.train.inputs, (splits.validation.inputs, splits.test.inputs))
     declared = {tensor.name: tensor for tensor in dataset.inputs}
     raw = tuple(_merged(declared[tensor.name], tensor) for tensor in features.inputs)
     network = _each(splits, lambda rows: Rows(features.transform(rows.inputs), rows.targets))

@@ -46,6 +46,7 @@ def test_committed_spec_is_valid_and_frozen(digits_spec: TrainingSpec) -> None:
     ("old", "new", "expected"),
     [
         ("batch_size = 32", "batch_size = 0", "batch_size = 0 is not valid. Expected `int` >= 1."),
+        ("batch_size = 32", "batch_size = 3000000000", "batch_size = 3000000000 is not valid. Expected `int` <= 2147483647."),
         ("epochs = ", "epochs = 'ten' #", "epochs = 'ten' is not valid. Expected `int`, got `str`."),
         ("filters = 32", "filters = 0", "architecture.blocks[1].filters = 0 is not valid. Expected `int` >= 1."),
         ("learning_rate = 0.002", "learning_rate = nan", "optimizer.learning_rate = nan is not valid. Expected `float` > 0.0."),
@@ -55,7 +56,8 @@ def test_committed_spec_is_valid_and_frozen(digits_spec: TrainingSpec) -> None:
         ('name = "adam"', "", NO_OPTIMIZER),
     ],
     ids=[
-        "batch size 0", "words for a number", "a layer of no filters", "a rate that is no number", "nothing left to fit",
+        "batch size 0", "batches beyond 32 bits", "words for a number", "a layer of no filters", "a rate that is no number",
+        "nothing left to fit",
         "an opset that tf2onnx lacks", "no seed", "no optimizer name",
     ],
 )  # fmt: skip
@@ -94,6 +96,14 @@ def test_key_of_another_optimizer_is_refused(spec_file: Path, tmp_path: Path) ->
     message = refusal(spec_file, tmp_path, 'name = "adam"', 'name = "adam"\nrho = 0.9')
 
     assert message.startswith("unknown key 'optimizer.rho'. Expected one of amsgrad, beta_1, beta_2, ")
+
+
+def test_key_of_a_section_that_several_kinds_share_is_listed_once(spec_file: Path, tmp_path: Path) -> None:
+    message = refusal(spec_file, tmp_path, 'kind = "cnn"', 'kind = "cnn"\naugmentation = { flip = true }')
+
+    assert message == (
+        "unknown key 'architecture.augmentation.flip'. Expected one of horizontal_flip, rotation, translation, zoom."
+    )
 
 
 def test_column_names_with_spaces_and_dots_are_named_in_errors(spec_file: Path, tmp_path: Path) -> None:

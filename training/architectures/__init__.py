@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import keras
+import tensorflow as tf
 
 from service.repository.signature import TensorSpec
 from training.architectures.application import build_application
@@ -17,6 +18,7 @@ from training.architectures.dense import build_dense
 from training.architectures.outputs import Head
 from training.architectures.sequential import build_attention, build_recurrent
 from training.architectures.tables import build_wide_and_deep
+from training.errors import ArchitectureError
 from training.spec.architecture import (
     ApplicationSpec,
     ArchitectureSpec,
@@ -53,12 +55,15 @@ def build_model(
     """Build the network with fresh weights, drawn from Keras' global seed; its tensors are named by `inputs` and `outputs`.
 
     `activations` are those of the last layers by output. Several outputs come as a list, in the order of `outputs`. Raises
-    ArchitectureError if the architecture does not fit them.
+    ArchitectureError if the architecture does not fit them, or its weights the memory.
     """
     for tensor in (*inputs, *outputs):
         _reserve(tensor.name)
     heads = tuple(Head(tensor, activations[tensor.name]) for tensor in outputs)
-    return _BUILDERS[type(spec)](spec, inputs, heads)
+    try:
+        return _BUILDERS[type(spec)](spec, inputs, heads)
+    except tf.errors.ResourceExhaustedError as error:
+        raise ArchitectureError("its weights do not fit in memory; expected fewer units or filters.") from error
 
 
 def _reserve(name: str) -> None:

@@ -55,7 +55,7 @@ def categories(tensor: TensorSpec) -> int:
     if tensor.value_range is None or tensor.value_range[0] < 0:
         raise ArchitectureError(
             f"input '{tensor.name}' holds ids, but its value_range is {tensor.value_range}; expected (0, largest id), "
-            "which gives the embedding its size. Declare it in the dataset, or give the column a vocabulary under [features]."
+            "which gives the embedding its size. Count ids from 0, and declare the column under [features] with kind = 'raw'."
         )
     return int(tensor.value_range[1]) + 1
 

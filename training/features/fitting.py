@@ -1,6 +1,6 @@
 """Raw training columns and what the spec makes of them -> fitted columns, or an error that names the column and the value."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -60,10 +60,13 @@ _FITS: Final[dict[type[FeatureSpec], Callable[[TensorSpec, Any, Array], Fitted]]
 }
 
 
-def fit_features(specs: Mapping[str, FeatureSpec], rows: Mapping[str, Array]) -> Features:
+def fit_features(
+    specs: Mapping[str, FeatureSpec], rows: Mapping[str, Array], held_out: Sequence[Mapping[str, Array]] = ()
+) -> Features:
     """Fit every column of the training rows, in their order; a column without a spec gets `default_spec`.
 
-    The first axis of each array counts the same rows, at least one. Raises FeatureError, naming column and value.
+    The first axis of each array counts the same rows, at least one. Of `held_out` rows only the range of raw ids is taken: how many
+    there are sizes an embedding, which has no place for one beyond. Raises FeatureError, naming column and value.
     """
     for name in specs:
         if name not in rows:
@@ -73,7 +76,8 @@ def fit_features(specs: Mapping[str, FeatureSpec], rows: Mapping[str, Array]) ->
         spec = specs.get(name)
         if isinstance(spec, IgnoredSpec):
             continue
-        column = _described(name, values)
+        ids = isinstance(spec, RawSpec) and values.dtype.kind in "iu"
+        column = _described(name, np.concatenate([values, *(other[name] for other in held_out)]) if ids else values)
         if spec is None:
             spec = default_spec(values)
             remarks.append(remark(column, spec, values))

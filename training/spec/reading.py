@@ -66,7 +66,7 @@ def _problem(message: str, raw: dict[str, Any]) -> str:
     steps = list(_steps(where.rstrip("`"), message, raw))
     kinds = list(_kinds_at(steps, raw))
     if match := _UNKNOWN.fullmatch(reason):
-        return _unknown_key(steps, match["key"], sorted(_keys(kinds)))
+        return _unknown_key(steps, match["key"], sorted(set(_keys(kinds))))
     if match := _MISSING.fullmatch(reason):
         return f"key '{_shown([*steps, match['key']])}' is missing.{_expected(_choices(match['key'], kinds))}"
     if match := _BAD_KEY.search(message):

@@ -127,7 +127,12 @@ def choose_display(*, quiet: bool) -> Display:
 
 
 def _told(metrics: Metrics) -> str:
-    return "  ".join(f"{name} {value:.4f}" for name, value in _chosen(metrics).items())
+    return "  ".join(f"{name} {_number(value)}" for name, value in _chosen(metrics).items())
+
+
+def _number(value: float) -> str:
+    """Write four places, which keep columns steady; a loss in a very large or small unit would be zeros or a long row of digits."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.3e}"  # noqa: PLR2004 -- as told
 
 
 def _chosen(metrics: Metrics) -> Metrics:

@@ -22,6 +22,15 @@ def test_plain_display_writes_the_first_and_every_tenth_of_the_epochs() -> None:
     assert lines[0] == "  epoch 1/30  loss 0.5000  val_accuracy 0.7500"
 
 
+def test_loss_in_a_large_or_small_unit_is_told_in_powers_of_ten() -> None:
+    out = io.StringIO()
+
+    with PlainDisplay(rich.Console(file=out, width=200)).epochs(1) as followed:
+        followed.finished(1, {"loss": 2.9647e24, "val_loss": 1.5e-18, "mae": 0.0})
+
+    assert out.getvalue() == "  epoch 1/1  loss 2.965e+24  val_loss 1.500e-18  mae 0.0000\n"
+
+
 def test_live_display_moves_within_an_epoch_and_begins_where_a_resumed_fit_does() -> None:
     out = io.StringIO()
     display = LiveDisplay(rich.Console(file=out, width=200, force_terminal=True))

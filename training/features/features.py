@@ -14,6 +14,7 @@ import onnx
 from service.repository.datatypes import to_numpy
 from service.repository.signature import TensorSpec
 from training.errors import DatasetError, FeatureError
+from training.features.dense import build_dense
 from training.features.encoding import Fitted
 from training.features.graph import IR_VERSION, ML_OPSET, OPSET, PREFIX, Graph
 from training.features.merging import merged
@@ -61,15 +62,12 @@ class Features:
 
     def model(self, *, opset: int = OPSET, ml_opset: int = ML_OPSET, ir_version: int = IR_VERSION) -> onnx.ModelProto:
         """Build the graph; its outputs have the names of the network's inputs."""
-        graph, dense = Graph(), []
+        graph = Graph()
         for column in self._fitted:
-            built = column.build(graph, column.column)
-            if column.output is None:
-                dense.append(built)
-            else:
-                graph.alias(built, column.output.name)
-        if dense:
-            graph.alias(graph.node("Concat", *dense, axis=1), DENSE)
+            if column.output is not None:
+                graph.alias(column.build(graph, column.column), column.output.name)
+        if dense := [column for column in self._fitted if column.output is None]:
+            graph.alias(build_dense(graph, dense, {column.name: column.datatype for column in self.inputs}), DENSE)
         return graph.model(self.inputs, self.outputs, opset=opset, ml_opset=ml_opset, ir_version=ir_version)
 
     def transform(self, rows: Mapping[str, Array]) -> dict[str, Array]:

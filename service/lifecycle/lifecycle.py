@@ -65,6 +65,7 @@ class Lifecycle:
         self._observer = observer
         self._transitions = Transitions(registry, observer)
         self._changing = asyncio.Lock()
+        self._loading: set[asyncio.Task[Exception | None]] = set()
         self._complete = False
         self._tried: dict[Key, _Attempt] = {}
         self._overrides: dict[str, Mapping[str, Any]] = {}
@@ -106,19 +107,18 @@ class Lifecycle:
     async def load(self, name: str, override: Mapping[str, Any] | None = None) -> None:
         """Bring one model to what it should be, trying again what has failed. Raises ModelNotFound, or the reason of a failure.
 
-        What `override` says in the words of model.toml goes before the file, until the next load or unload.
+        What `override` says in the words of model.toml goes before the file, until the next load or unload. What has begun is
+        brought to its end if the caller leaves: a version that nobody brings in would load for ever.
         """
         model = (await self._models()).get(name)
         if model is None:
             raise ModelNotFound(name, self._registry.names())
         if override:
             _check(override, model)
-        async with self._changing:
-            self._overrides[name] = override or {}
-            for number in model.versions:
-                if (before := self._tried.get((name, number))) and before.failure:
-                    del self._tried[name, number]
-            failure = await self._reconcile(model)
+        loading = asyncio.create_task(self._load(model, override or {}))
+        self._loading.add(loading)
+        loading.add_done_callback(self._loading.discard)
+        failure = await asyncio.shield(loading)
         if failure is not None:
             raise failure
 
@@ -139,6 +139,14 @@ class Lifecycle:
         for name in self._registry.names():
             self._take_down_all(name, reason="the server stops")
         await self._transitions.finish(patience=patience)
+
+    async def _load(self, model: ModelDirectory, override: Mapping[str, Any]) -> Exception | None:
+        async with self._changing:
+            self._overrides[model.name] = override
+            for number in model.versions:
+                if (before := self._tried.get((model.name, number))) and before.failure:
+                    del self._tried[model.name, number]
+            return await self._reconcile(model)
 
     async def _refresh(self) -> bool:
         """Have the source bring what is new; return whether there was anything."""

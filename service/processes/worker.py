@@ -10,9 +10,11 @@ from contextlib import suppress
 from itertools import count as numbers
 from typing import Any, Final
 
-from service.errors import AxonError, ModelLoadError
+from service.errors import AxonError, InvalidRequest, ModelLoadError
 from service.observability.shared_values import Segment
 from service.processes.channel import (
+    LARGEST,
+    LONGEST_ERROR,
     Apply,
     Change,
     Channel,
@@ -31,7 +33,6 @@ from service.processes.process import Controlled, Process
 
 logger = logging.getLogger("axon.workers")
 REPORT_SECONDS: Final = 0.25
-_LONGEST_ERROR: Final = 4000  # characters
 
 
 class Worker(Process):
@@ -89,9 +90,14 @@ class Worker(Process):
         await self._have_made(Change("unload", name))
 
     async def _have_made(self, change: Change) -> None:
-        number = next(self._numbers)
+        relay = Relay(number := next(self._numbers), change)
+        if not self._channel.takes(relay):
+            raise InvalidRequest(
+                "What this call says is too large for a server of several workers. "
+                f"Name and configuration may have {LARGEST} bytes together."
+            )
         future = self._relays[number] = asyncio.get_running_loop().create_future()
-        self._channel.send(Relay(number, change))
+        self._channel.send(relay)
         try:
             error = await future
         finally:
@@ -135,7 +141,7 @@ class Worker(Process):
         try:
             await wanted.change.make(self.own_changes)
         except Exception as raised:  # noqa: BLE001 -- told to the one who asked
-            error = f"worker {self._number}: {raised}"[:_LONGEST_ERROR]
+            error = f"worker {self._number}: {raised}"[:LONGEST_ERROR]
             if wanted.own:
                 self._failures[wanted.number] = raised
         self._channel.send(Done(wanted.number, error))

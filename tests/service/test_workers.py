@@ -1,5 +1,6 @@
 """Several processes that serve as one, seen from outside: who answers, what is counted, what happens when one dies."""
 
+import json
 import os
 import re
 import shutil
@@ -209,6 +210,21 @@ def test_load_and_unload_reach_every_worker(models: Path, running: Callable[...,
         assert requests.post(f"{server.url}/v2/repository/models/affine/load", timeout=DEADLINE).status_code == 200
         assert everyones_answer(server) == {200}
         assert requests.post(f"{server.url}/v2/repository/models/nothing/load", timeout=DEADLINE).status_code == 404
+
+
+def test_load_call_that_is_too_large_for_the_workers_is_refused(
+    models: Path, running: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    with running(models, "--workers", "2", "--model-control", "explicit") as server:
+        versions = [10**15 + number for number in range(20_000)]
+        config = json.dumps({"version_policy": {"specific": {"versions": versions}}})
+        load = lambda body: requests.post(f"{server.url}/v2/repository/models/affine/load", json=body, timeout=DEADLINE)  # noqa: E731
+        refused = load({"parameters": {"config": config}})
+
+        assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
+        assert "65536 bytes" in refused.json()["error"]
+        assert load({}).status_code == 200
+        assert everyones_answer(server) == {200}
 
 
 def everyones_answer(server: Any) -> set[int]:

@@ -67,6 +67,7 @@ class Lifecycle:
         self._changing = asyncio.Lock()
         self._loading: set[asyncio.Task[Exception | None]] = set()
         self._complete = False
+        self._problem = ""  # why the repository could not be read when it was looked at last
         self._tried: dict[Key, _Attempt] = {}
         self._overrides: dict[str, Mapping[str, Any]] = {}
 
@@ -82,11 +83,7 @@ class Lifecycle:
         logged and changes nothing.
         """
         failed = self._failed()
-        try:
-            models = await self._models()
-        except (AxonError, OSError):
-            logger.exception("cannot read the model repository %s", self._source.root)
-            models = None
+        models = await self._readable_models()
         async with self._changing:
             self._loader.plan.expect(len(models or ()))
             for model in (models or {}).values():
@@ -161,6 +158,20 @@ class Lifecycle:
         found = await offload(find_models, self._source.root, model_name=self._model_name)
         return {model.name: model for model in found}
 
+    async def _readable_models(self) -> Mapping[str, ModelDirectory] | None:
+        """Return the models of the repository, None if it cannot be read; the log has each reason once, however often one looks."""
+        try:
+            models = await self._models()
+        except (AxonError, OSError) as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                logger.error("cannot read the model repository %s: %s", self._source.root, error)  # noqa: TRY400 -- that says it all
+            return None
+        if self._problem:
+            self._problem = ""
+            logger.info("the model repository %s can be read again", self._source.root)
+        return models
+
     async def _reconcile(self, model: ModelDirectory) -> Exception | None:
         """Serve the versions that model.toml wants, as far as they can be loaded; return the last failure, if any."""
         try:
@@ -174,12 +185,14 @@ class Lifecycle:
         self._registry.configure(model.name, labels=configuration.labels, required=configuration.required)
         failure: Exception | None = None
         candidates = configuration.versions.candidates(model.versions)
-        if not candidates and not self._registry.versions(model.name):
+        serving = self._registry.versions(model.name)
+        if not candidates and (model.versions or not serving):
             missing = f"{model.path} holds no version: a directory such as {model.path.name}/1 with a model.onnx in it"
             if model.versions:
                 missing = f"{model.path} holds none of the versions that its model.toml names; it has {_listed(model.versions)}"
             failure = PackageError(missing)
-            self._transitions.fail(model.name, "", failure)
+            for version in map(str, serving or ("",)):
+                self._transitions.fail(model.name, version, failure)
         wanted: list[int] = []
         for number in candidates:
             if len(wanted) == configuration.versions.count:

@@ -56,6 +56,7 @@ class Worker(Process):
         self._channel = channel
         self._number = number
         self._taken = 0
+        self._ran_out = False
         self._opened = asyncio.Event()
         self._relays: dict[int, asyncio.Future[str]] = {}
         self._numbers = numbers(1)
@@ -116,9 +117,18 @@ class Worker(Process):
                 return
             if isinstance(message, Connection):
                 self._taken += 1
-                server.take(socket.socket(fileno=descriptors[0]))
+                if descriptors:
+                    server.take(socket.socket(fileno=descriptors[0]))
+                else:
+                    self._ran_out_of_descriptors()
             else:
                 self._obey(server, message)
+
+    def _ran_out_of_descriptors(self) -> None:
+        """Say once that the kernel has closed a connection for which this process had no descriptor."""
+        if not self._ran_out:
+            self._ran_out = True
+            logger.warning("worker %d has no descriptor left for a connection: raise `ulimit -n`", self._number)
 
     def _obey(self, server: Controlled, message: Message) -> None:
         match message:

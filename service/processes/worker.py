@@ -53,6 +53,7 @@ class Worker(Process):
         self.segments = segments
         self.segment = segments[number - 1]
         self._made = made
+        self._caught_up = asyncio.Event()
         self._channel = channel
         self._number = number
         self._taken = 0
@@ -79,6 +80,7 @@ class Worker(Process):
         for change in self._made:
             with suppress(AxonError):  # what is wrong with the model is in the log and in the index
                 await change.make(self.own_changes)
+        self._caught_up.set()
         self._channel.send(Loaded())
         await self._opened.wait()
 
@@ -148,6 +150,7 @@ class Worker(Process):
 
     async def _make(self, wanted: Apply) -> None:
         error = ""
+        await self._caught_up.wait()  # what was changed before this must not be made after it
         try:
             await wanted.change.make(self.own_changes)
         except Exception as raised:  # noqa: BLE001 -- told to the one who asked

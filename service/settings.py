@@ -74,7 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
     provider: str = "auto"
     model_control: ModelControl = "static"
-    watch_interval: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    watch_interval: Annotated[float, msgspec.Meta(ge=0.01, le=86400)] = 5.0
     log_level: Level = "info"
     log_format: Format = "text"
     access_log: bool = False

@@ -70,6 +70,19 @@ def predict(url: str, model: str, file: Path, *, top: int, key: str | None = Non
             yield f"{output.name}[{index}]: {_text(row[output.name])}"
 
 
+def read_key(file: Path) -> str:
+    """Return the API key that a file holds. Raises ClientError."""
+    try:
+        words = file.read_text(encoding="ascii").split()
+    except OSError as error:
+        raise ClientError(f"Cannot read {file}: {error.strerror}.") from error
+    except UnicodeDecodeError:
+        words = []
+    if len(words) != 1:
+        raise ClientError(f"{file} holds no API key. It must hold one, as axon keys create prints it, and nothing else.")
+    return words[0]
+
+
 def _sent(url: str, path: str, content: bytes, headers: dict[str, str]) -> Predictions:
     try:
         with httpx.Client(base_url=url, timeout=_TIMEOUT, headers=headers) as http:

@@ -19,6 +19,6 @@ def predict(model: str, file: Path, url: str, top: int, key_file: Path | None) -
     FILE is JSON (a row, a list of rows, or an object of named values), a picture (.png, .jpg), arrays (.npy, .npz), or a table
     (.parquet, .arrows).
     """
-    key = None if key_file is None else key_file.read_text(encoding="utf-8").strip()
+    key = None if key_file is None else client.read_key(key_file)
     for line in client.predict(url, model, file, top=top, key=key):
         click.echo(line)

@@ -71,7 +71,7 @@ class Connections:
         self.receiving: Final = Receiving(limits.max_arriving)
         self._process = process
         self._all: set[Connection] = set()
-        self._most = min(limits.max_connections, _descriptors() - _SPARE_DESCRIPTORS)
+        self._most = min(limits.max_connections, _for_connections(_descriptors()))
         if self._most < limits.max_connections:
             logger.warning("at most %d connections instead of %d: raise `ulimit -n`", self._most, limits.max_connections)
         self._look_at = 0.0
@@ -125,6 +125,11 @@ class Connections:
 
 def _idle(connections: Iterable[Connection]) -> list[tuple[float, Connection]]:
     return [(connection.idle_since, connection) for connection in connections if connection.idle_since is not None]
+
+
+def _for_connections(descriptors: int) -> int:
+    """Return how many connections so many descriptors allow: of few a quarter, so that a server with a low limit serves at all."""
+    return max(descriptors - _SPARE_DESCRIPTORS, descriptors // 4)
 
 
 def _descriptors() -> int:

@@ -65,7 +65,9 @@ class Lifecycle:
         self._observer = observer
         self._transitions = Transitions(registry, observer)
         self._changing = asyncio.Lock()
+        self._loading: set[asyncio.Task[Exception | None]] = set()
         self._complete = False
+        self._problem = ""  # why the repository could not be read when it was looked at last
         self._tried: dict[Key, _Attempt] = {}
         self._overrides: dict[str, Mapping[str, Any]] = {}
 
@@ -81,11 +83,7 @@ class Lifecycle:
         logged and changes nothing.
         """
         failed = self._failed()
-        try:
-            models = await self._models()
-        except (AxonError, OSError):
-            logger.exception("cannot read the model repository %s", self._source.root)
-            models = None
+        models = await self._readable_models()
         async with self._changing:
             self._loader.plan.expect(len(models or ()))
             for model in (models or {}).values():
@@ -106,19 +104,18 @@ class Lifecycle:
     async def load(self, name: str, override: Mapping[str, Any] | None = None) -> None:
         """Bring one model to what it should be, trying again what has failed. Raises ModelNotFound, or the reason of a failure.
 
-        What `override` says in the words of model.toml goes before the file, until the next load or unload.
+        What `override` says in the words of model.toml goes before the file, until the next load or unload. What has begun is
+        brought to its end if the caller leaves: a version that nobody brings in would load for ever.
         """
         model = (await self._models()).get(name)
         if model is None:
             raise ModelNotFound(name, self._registry.names())
         if override:
             _check(override, model)
-        async with self._changing:
-            self._overrides[name] = override or {}
-            for number in model.versions:
-                if (before := self._tried.get((name, number))) and before.failure:
-                    del self._tried[name, number]
-            failure = await self._reconcile(model)
+        loading = asyncio.create_task(self._load(model, override or {}))
+        self._loading.add(loading)
+        loading.add_done_callback(self._loading.discard)
+        failure = await asyncio.shield(loading)
         if failure is not None:
             raise failure
 
@@ -140,6 +137,14 @@ class Lifecycle:
             self._take_down_all(name, reason="the server stops")
         await self._transitions.finish(patience=patience)
 
+    async def _load(self, model: ModelDirectory, override: Mapping[str, Any]) -> Exception | None:
+        async with self._changing:
+            self._overrides[model.name] = override
+            for number in model.versions:
+                if (before := self._tried.get((model.name, number))) and before.failure:
+                    del self._tried[model.name, number]
+            return await self._reconcile(model)
+
     async def _refresh(self) -> bool:
         """Have the source bring what is new; return whether there was anything."""
         serving = {(served.name, served.version) for served in self._registry.served()}
@@ -152,6 +157,20 @@ class Lifecycle:
         await self._refresh()
         found = await offload(find_models, self._source.root, model_name=self._model_name)
         return {model.name: model for model in found}
+
+    async def _readable_models(self) -> Mapping[str, ModelDirectory] | None:
+        """Return the models of the repository, None if it cannot be read; the log has each reason once, however often one looks."""
+        try:
+            models = await self._models()
+        except (AxonError, OSError) as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                logger.error("cannot read the model repository %s: %s", self._source.root, error)  # noqa: TRY400 -- that says it all
+            return None
+        if self._problem:
+            self._problem = ""
+            logger.info("the model repository %s can be read again", self._source.root)
+        return models
 
     async def _reconcile(self, model: ModelDirectory) -> Exception | None:
         """Serve the versions that model.toml wants, as far as they can be loaded; return the last failure, if any."""
@@ -166,12 +185,14 @@ class Lifecycle:
         self._registry.configure(model.name, labels=configuration.labels, required=configuration.required)
         failure: Exception | None = None
         candidates = configuration.versions.candidates(model.versions)
-        if not candidates and not self._registry.versions(model.name):
+        serving = self._registry.versions(model.name)
+        if not candidates and (model.versions or not serving):
             missing = f"{model.path} holds no version: a directory such as {model.path.name}/1 with a model.onnx in it"
             if model.versions:
                 missing = f"{model.path} holds none of the versions that its model.toml names; it has {_listed(model.versions)}"
             failure = PackageError(missing)
-            self._transitions.fail(model.name, "", failure)
+            for version in map(str, serving or ("",)):
+                self._transitions.fail(model.name, version, failure)
         wanted: list[int] = []
         for number in candidates:
             if len(wanted) == configuration.versions.count:

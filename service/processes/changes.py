@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from service.processes.channel import Apply, Change, Done, Relay
+from service.processes.channel import LONGEST_ERROR, Apply, Change, Done, Relay
 from service.processes.slot import WorkerProcess
 
 
@@ -67,4 +67,4 @@ class Changes:
         self._current = None
         if not pending.errors:
             self.made[pending.wanted.change.name] = pending.wanted.change
-        pending.asker.channel.send(Done(pending.wanted.number, "; ".join(pending.errors)))
+        pending.asker.channel.send(Done(pending.wanted.number, "; ".join(pending.errors)[:LONGEST_ERROR]))

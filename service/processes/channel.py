@@ -8,7 +8,8 @@ import msgspec
 
 from service.processes.process import ModelChanges
 
-_LARGEST: Final = 1 << 16  # bytes of a message; an error's text is cut to less
+LARGEST: Final = 1 << 16  # bytes of a message; an error's text is cut to less, and a change that is larger is refused
+LONGEST_ERROR: Final = 4000  # characters
 _MOST_DESCRIPTORS: Final = 1
 
 
@@ -102,6 +103,11 @@ class Channel:
         """Return the descriptor to wait on."""
         return self._socket.fileno()
 
+    @staticmethod
+    def takes(message: Message) -> bool:
+        """Say whether a message is small enough: of a larger one the other end would get a part."""
+        return len(_encoder.encode(message)) <= LARGEST
+
     def send(self, message: Message) -> None:
         """Send a message after those that wait."""
         self._unsent.append(_encoder.encode(message))
@@ -133,7 +139,7 @@ class Channel:
     def receive(self) -> tuple[Message | None, list[int]] | None:
         """Return the next message with its descriptors; None if there is none now, and no message if the other end is gone."""
         try:
-            content, descriptors, _, _ = socket.recv_fds(self._socket, _LARGEST, _MOST_DESCRIPTORS)
+            content, descriptors, _, _ = socket.recv_fds(self._socket, LARGEST, _MOST_DESCRIPTORS)
         except BlockingIOError:
             return None
         except OSError:

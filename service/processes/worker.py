@@ -10,9 +10,11 @@ from contextlib import suppress
 from itertools import count as numbers
 from typing import Any, Final
 
-from service.errors import AxonError, ModelLoadError
+from service.errors import AxonError, InvalidRequest, ModelLoadError
 from service.observability.shared_values import Segment
 from service.processes.channel import (
+    LARGEST,
+    LONGEST_ERROR,
     Apply,
     Change,
     Channel,
@@ -31,7 +33,6 @@ from service.processes.process import Controlled, Process
 
 logger = logging.getLogger("axon.workers")
 REPORT_SECONDS: Final = 0.25
-_LONGEST_ERROR: Final = 4000  # characters
 
 
 class Worker(Process):
@@ -52,9 +53,11 @@ class Worker(Process):
         self.segments = segments
         self.segment = segments[number - 1]
         self._made = made
+        self._caught_up = asyncio.Event()
         self._channel = channel
         self._number = number
         self._taken = 0
+        self._ran_out = False
         self._opened = asyncio.Event()
         self._relays: dict[int, asyncio.Future[str]] = {}
         self._numbers = numbers(1)
@@ -77,6 +80,7 @@ class Worker(Process):
         for change in self._made:
             with suppress(AxonError):  # what is wrong with the model is in the log and in the index
                 await change.make(self.own_changes)
+        self._caught_up.set()
         self._channel.send(Loaded())
         await self._opened.wait()
 
@@ -89,9 +93,14 @@ class Worker(Process):
         await self._have_made(Change("unload", name))
 
     async def _have_made(self, change: Change) -> None:
-        number = next(self._numbers)
+        relay = Relay(number := next(self._numbers), change)
+        if not self._channel.takes(relay):
+            raise InvalidRequest(
+                "What this call says is too large for a server of several workers. "
+                f"Name and configuration may have {LARGEST} bytes together."
+            )
         future = self._relays[number] = asyncio.get_running_loop().create_future()
-        self._channel.send(Relay(number, change))
+        self._channel.send(relay)
         try:
             error = await future
         finally:
@@ -110,9 +119,18 @@ class Worker(Process):
                 return
             if isinstance(message, Connection):
                 self._taken += 1
-                server.take(socket.socket(fileno=descriptors[0]))
+                if descriptors:
+                    server.take(socket.socket(fileno=descriptors[0]))
+                else:
+                    self._ran_out_of_descriptors()
             else:
                 self._obey(server, message)
+
+    def _ran_out_of_descriptors(self) -> None:
+        """Say once that the kernel has closed a connection for which this process had no descriptor."""
+        if not self._ran_out:
+            self._ran_out = True
+            logger.warning("worker %d has no descriptor left for a connection: raise `ulimit -n`", self._number)
 
     def _obey(self, server: Controlled, message: Message) -> None:
         match message:
@@ -132,10 +150,11 @@ class Worker(Process):
 
     async def _make(self, wanted: Apply) -> None:
         error = ""
+        await self._caught_up.wait()  # what was changed before this must not be made after it
         try:
             await wanted.change.make(self.own_changes)
         except Exception as raised:  # noqa: BLE001 -- told to the one who asked
-            error = f"worker {self._number}: {raised}"[:_LONGEST_ERROR]
+            error = f"worker {self._number}: {raised}"[:LONGEST_ERROR]
             if wanted.own:
                 self._failures[wanted.number] = raised
         self._channel.send(Done(wanted.number, error))

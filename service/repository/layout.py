@@ -5,7 +5,7 @@ A directory with a bare `model.onnx`, or with version directories in it, is also
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,7 +54,8 @@ def is_version(text: str) -> bool:
 def find_models(root: Path, *, model_name: str | None = None) -> list[ModelDirectory]:
     """List the models of a repository, by name.
 
-    A directory with no manifest and no `model.onnx` is no version yet. If `root` itself is one model (a bare graph or version
+    A directory with no manifest and no `model.onnx` is no version yet; one that may not be looked into is taken for a version, and
+    loading it says what is wrong. If `root` itself is one model (a bare graph or version
     directories), it is listed alone as `model_name`, or as the directory's name. Raises ConfigurationError if `root` is none.
     """
     if not root.is_dir():
@@ -66,7 +67,7 @@ def find_models(root: Path, *, model_name: str | None = None) -> list[ModelDirec
     models = [
         ModelDirectory(path.name, path, _bare_or_versions(path))
         for path in sorted(root.iterdir())
-        if _NAME.fullmatch(path.name) and path.is_dir()
+        if _NAME.fullmatch(path.name) and _may_be(path.is_dir)
     ]
     if model_name is None:
         return models
@@ -80,7 +81,7 @@ def find_versions(model_directory: Path) -> dict[int, Path]:
     found = {
         int(path.name): path
         for path in model_directory.iterdir()
-        if _VERSION.fullmatch(path.name) and ((path / MANIFEST_NAME).is_file() or (path / GRAPH_NAME).is_file())
+        if _VERSION.fullmatch(path.name) and (_may_be((path / MANIFEST_NAME).is_file) or _may_be((path / GRAPH_NAME).is_file))
     }
     return dict(sorted(found.items()))
 
@@ -128,6 +129,14 @@ def place(staging: Path, version_directory: Path) -> bool:
 
 def _taken_versions(model_directory: Path) -> Iterator[int]:
     return (int(path.name) for path in model_directory.iterdir() if _VERSION.fullmatch(path.name))
+
+
+def _may_be(question: Callable[[], bool]) -> bool:
+    """Return the answer, or True if it is not allowed to ask: one directory of another user must not hide those beside it."""
+    try:
+        return question()
+    except OSError:
+        return True
 
 
 def _single_name(root: Path, model_name: str | None) -> str:

@@ -3,16 +3,18 @@
 import asyncio
 import http.client
 import json
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from service.app import create_app
 from service.lifecycle.lifecycle import Lifecycle
@@ -146,6 +148,37 @@ def one_line(server: Any) -> str:
     (line,) = server.log.splitlines()
     assert line.startswith("axon: ")
     return str(line)
+
+
+@pytest.mark.parametrize("options", [pytest.param((), id="alone"), pytest.param(("--workers", "2"), id="two workers")])
+def test_server_that_may_open_few_files_serves_few_connections(
+    running: Launch,
+    one_model: Path,
+    tmp_path: Path,
+    good_request: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nulimit -n 64\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with running(one_model, *options) as server:
+        with ExitStack() as stack:
+            for _ in range(120):
+                busy = stack.enter_context(socket.create_connection(server.address, timeout=5))
+                busy.sendall(b"GET /v2/health/live HTTP/1.1\r\n")
+            server.until(lambda: "raise `ulimit -n`" in server.log)
+
+        server.until(lambda: _answers(server, good_request))
+        assert "Traceback" not in server.log
+
+
+def _answers(server: Any, request: dict[str, Any]) -> bool:
+    try:
+        return bool(server.infer("affine", request).status_code == 200)
+    except requests.ConnectionError:  # the others are not gone yet
+        return False
 
 
 def test_port_in_use_is_one_line(launched: Launch, one_model: Path) -> None:

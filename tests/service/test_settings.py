@@ -68,6 +68,8 @@ def test_variables_that_kubernetes_sets_for_a_service_are_ignored(name: str, val
         pytest.param(
             {"AXON_PORT": "65536"}, "Setting 'port' in the environment is '65536': Expected `int` <= 65535", id="too large"
         ),
+        pytest.param({"AXON_WATCH_INTERVAL": "inf"}, "Setting 'watch_interval' .* `float` <= 86400", id="no time to wait for"),
+        pytest.param({"AXON_WATCH_INTERVAL": "1e-5"}, "Setting 'watch_interval' .* `float` >= 0.01", id="too short to wait"),
         pytest.param({"AXON_LOG_LEVEL": "loud"}, "Setting 'log_level' in the environment is 'loud'", id="no such level"),
         pytest.param({"AXON_PROT": "1"}, "Unknown setting 'prot' in the environment. Known: .*port", id="typo"),
     ],

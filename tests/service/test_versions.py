@@ -1,5 +1,6 @@
 """Versions that come, go and fail while the server runs."""
 
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -131,6 +132,65 @@ def test_model_whose_directory_is_gone_goes(tmp_path: Path, running: Running, pu
 
         assert server.get("/v2/models/n").status_code == 404
         assert answered_by(server) == "1"
+
+
+def test_content_that_is_exchanged_is_loaded_though_size_and_time_are_the_same(
+    tmp_path: Path, running: Running, publish_scale: PublishScale
+) -> None:
+    """What unpacks an archive, or a build that can be repeated, gives every file the same time."""
+
+    def publish_at_the_same_time(directory: Path, scale: float) -> None:
+        publish_scale(directory / "m", scale)
+        for path in directory.rglob("*.*"):
+            os.utime(path, (1, 1))
+
+    publish_at_the_same_time(tmp_path / "models", 1)
+    with running(tmp_path / "models", "--model-control", "watch", AXON_WATCH_INTERVAL="0.1") as server:
+        before = server.infer("m", BODY).json()["outputs"][0]["data"]
+        publish_at_the_same_time(tmp_path / "other", 2)
+        (tmp_path / "models" / "m").rename(tmp_path / "was")
+        (tmp_path / "other" / "m").rename(tmp_path / "models" / "m")
+        server.until(lambda: server.infer("m", BODY).json().get("outputs", [{}])[0].get("data") == [2.0, 2.0])
+
+    assert before == [1.0, 1.0]
+
+
+def test_version_policy_that_names_nothing_there_changes_nothing_and_says_so(
+    tmp_path: Path, running: Running, publish_scale: PublishScale
+) -> None:
+    publish_scale(tmp_path / "m", 1)
+    configuration = tmp_path / "m" / "model.toml"
+    with running(tmp_path, "--model-control", "explicit") as server:
+        load = lambda: server.http.post(f"{server.url}/v2/repository/models/m/load")  # noqa: E731
+        index = lambda: server.http.post(f"{server.url}/v2/repository/index").json()  # noqa: E731
+        configuration.write_text('[versions]\npolicy = "specific"\nnumbers = [7]')
+        refused = load()
+        (entry,) = index()
+        configuration.unlink()
+
+        assert refused.status_code == 500
+        assert "none of the versions that its model.toml names; it has 1" in refused.json()["error"]
+        assert (entry["state"], entry["reason"]) == ("READY", refused.json()["error"])
+        assert answered_by(server) == "1"
+        assert load().status_code == 200
+        assert index() == [{"name": "m", "state": "READY", "version": "1"}]
+
+
+def test_repository_that_cannot_be_read_is_said_once_and_harms_nothing(
+    tmp_path: Path, running: Running, publish_scale: PublishScale
+) -> None:
+    publish_scale(tmp_path / "models" / "m", 1)
+    with running(tmp_path / "models", "--model-control", "watch", AXON_WATCH_INTERVAL="0.1") as server:
+        (tmp_path / "models").rename(tmp_path / "away")
+        server.wait_for("cannot read the model repository .* is not a directory")
+        threading.Event().wait(0.5)
+        answered = answered_by(server)
+        (tmp_path / "away").rename(tmp_path / "models")
+        server.wait_for("the model repository .* can be read again")
+
+        assert answered == "1"
+        assert server.log.count("cannot read the model repository") == 1
+        assert "Traceback" not in server.log
 
 
 def test_bare_graph_is_loaded_once_it_has_stopped_changing(

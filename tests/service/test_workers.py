@@ -1,5 +1,6 @@
 """Several processes that serve as one, seen from outside: who answers, what is counted, what happens when one dies."""
 
+import json
 import os
 import re
 import shutil
@@ -209,6 +210,36 @@ def test_load_and_unload_reach_every_worker(models: Path, running: Callable[...,
         assert requests.post(f"{server.url}/v2/repository/models/affine/load", timeout=DEADLINE).status_code == 200
         assert everyones_answer(server) == {200}
         assert requests.post(f"{server.url}/v2/repository/models/nothing/load", timeout=DEADLINE).status_code == 404
+
+
+def test_worker_that_starts_amidst_a_change_makes_those_before_it_first(
+    models: Path, running: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    """Else it would end with what was wanted earlier, and differ from the others for good."""
+    with running(models, "--workers", "2", "--model-control", "explicit") as server:
+        server.wait_for("2 of 2 workers ready")
+        assert requests.post(f"{server.url}/v2/repository/models/affine/unload", timeout=DEADLINE).status_code == 200
+        os.kill(pids(server)[0], signal.SIGKILL)
+        eventually(lambda: len(re.findall(r"worker \d is process", server.log)) == 3)
+
+        assert requests.post(f"{server.url}/v2/repository/models/affine/load", timeout=DEADLINE).status_code == 200
+        eventually(lambda: len(re.findall("is ready to serve", server.log)) == 3)
+        assert everyones_answer(server) == {200}
+
+
+def test_load_call_that_is_too_large_for_the_workers_is_refused(
+    models: Path, running: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    with running(models, "--workers", "2", "--model-control", "explicit") as server:
+        versions = [10**15 + number for number in range(20_000)]
+        config = json.dumps({"version_policy": {"specific": {"versions": versions}}})
+        load = lambda body: requests.post(f"{server.url}/v2/repository/models/affine/load", json=body, timeout=DEADLINE)  # noqa: E731
+        refused = load({"parameters": {"config": config}})
+
+        assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
+        assert "65536 bytes" in refused.json()["error"]
+        assert load({}).status_code == 200
+        assert everyones_answer(server) == {200}
 
 
 def everyones_answer(server: Any) -> set[int]:

@@ -223,3 +223,31 @@ def test_command_names_a_mistake_in_one_line(server: Any, tmp_path: Path) -> Non
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(f"axon: {server.url} answered 404: Model 'unknown' is not known. Known models: affine, ")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"\n", id="nothing"),
+        pytest.param(b"axon_one\naxon_two\n", id="two keys"),
+        pytest.param(b"axon_\xff", id="no text"),
+        pytest.param("axon_é".encode(), id="what no header can have"),
+    ],
+)
+def test_file_that_holds_no_key_is_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(content)
+    command = [
+        sys.executable,
+        "-m",
+        "service.cli",
+        "predict",
+        "m",
+        str(written(tmp_path, [1])),
+        "--key-file",
+        str(tmp_path / "key"),
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"axon: {tmp_path / 'key'} holds no API key.")
+    assert len(ended.stderr.splitlines()) == 1

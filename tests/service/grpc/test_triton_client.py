@@ -241,6 +241,21 @@ def test_models_are_unloaded_and_loaded_by_calls(running: Any, address_of: Any, 
     assert refusals == ["StatusCode.NOT_FOUND"] * 2
 
 
+def test_load_goes_on_when_its_caller_leaves(running: Any, address_of: Any, save: Any, graphs: Any, tmp_path: Path) -> None:
+    save(graphs.affine(), tmp_path / "affine" / "1")
+    with (
+        running(tmp_path, "--model-control", "explicit") as server,
+        triton.InferenceServerClient(address_of(server)) as client,
+    ):
+        save(graphs.slow(), tmp_path / "slow" / "1")
+        with pytest.raises(InferenceServerException, match="Deadline Exceeded"):
+            client.load_model("slow", client_timeout=0.1)
+        client.load_model("slow")
+        ready = client.is_model_ready("slow")
+
+    assert ready
+
+
 @pytest.mark.anyio
 async def test_asyncio_client_infers_and_streams(address: str, graphs: Any) -> None:
     async with triton_aio.InferenceServerClient(address) as client:

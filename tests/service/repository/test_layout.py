@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import threading
@@ -57,6 +58,22 @@ def test_version_without_graph_and_manifest_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "2").mkdir()
 
     assert list(find_versions(tmp_path)) == [1]
+
+
+def test_directories_that_may_not_be_looked_into_hide_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph(tmp_path / "a" / "1", tmp_path / "a" / "2", tmp_path / "b" / "1")
+    (tmp_path / "c").symlink_to(tmp_path / "locked" / "c")
+    locked = (tmp_path / "a" / "2", tmp_path / "c")
+    stat = Path.stat
+
+    def refuse(path: Path, **options: bool) -> os.stat_result:
+        if path == locked[1] or path.parent in locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+
+    assert {model.name: list(model.versions) for model in find_models(tmp_path)} == {"a": [1, 2], "b": [1], "c": []}
 
 
 def test_files_and_hidden_directories_are_no_models(tmp_path: Path) -> None:

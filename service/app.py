@@ -207,7 +207,7 @@ def _fronted(handler: Handler, guard: Guard | None, settings: Settings) -> Handl
     if guard is not None:
         handler = Protection(handler, guard, open_paths(open_metrics=settings.open_metrics))
     if names := listed(settings.allowed_hosts):
-        handler = Hosts(handler, names)
+        handler = Hosts(handler, names, metrics_apart=settings.metrics_port is not None)
     if origins := listed(settings.cors_origins):
         handler = CrossOrigin(handler, origins)
     return handler

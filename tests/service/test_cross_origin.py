@@ -87,3 +87,18 @@ def test_page_may_read_why_its_key_is_refused_and_needs_none_to_ask(
         assert preflight(server, PAGE).status_code == 204
         assert refused.status_code == 401
         assert refused.headers["access-control-allow-origin"] == PAGE
+
+
+def test_metrics_at_a_port_of_their_own_are_given_whatever_the_host(
+    running: Callable[..., AbstractContextManager[Any]], repository: Path
+) -> None:
+    """Prometheus calls by the address of the pod. At the port of the service they would be told to any page."""
+    host = {"Host": "10.0.0.7:9000"}
+    with running(repository, AXON_METRICS_PORT="0", AXON_ALLOWED_HOSTS="models.example") as server:
+        url = server.wait_for(r"metrics on (http://\S+)").group(1)
+        apart = requests.get(url, headers=host, timeout=DEADLINE)
+    with running(repository, AXON_ALLOWED_HOSTS="models.example") as server:
+        together = requests.get(server.url + "/metrics", headers=host, timeout=DEADLINE)
+
+    assert (apart.status_code, together.status_code) == (200, 421)
+    assert "axon_" in apart.text

@@ -69,10 +69,10 @@ class Relative(keras.losses.Loss):  # type: ignore[misc]  # Keras is untyped
         self._cost = cost
 
     def call(self, y_true: Any, y_pred: Any) -> Any:  # noqa: ANN401 -- Keras tensors
-        """Return the loss of each row: its value comes by a way that has no gradient."""
+        """Return the loss of each row: its value comes by a way that has no gradient, and the share gives its gradient and 0."""
         whole = self._loss.call(y_true, y_pred)
         share = whole / self._cost
-        return share + keras.ops.stop_gradient(whole - share)
+        return keras.ops.stop_gradient(whole) + (share - keras.ops.stop_gradient(share))
 
 
 def build_metrics(*, labels: bool, outputs: int, indices: bool) -> list[keras.metrics.Metric]:

@@ -240,7 +240,8 @@ def test_run_directory_is_found_again_by_the_same_run_only(tiny: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_unit_of_a_regression_changes_the_loss_and_not_the_fit(tiny: Any, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("unit", [2.0**40, 2.0**-40], ids=["large", "small"])
+def test_unit_of_a_regression_changes_the_loss_and_not_the_fit(tiny: Any, tmp_path: Path, name: str, unit: float) -> None:
     """Squares of the gradients of targets in the billions are beyond 32-bit floats, and SGD's steps grow with them."""
     spec = tiny.spec_of(
         loss="mse",
@@ -248,7 +249,7 @@ def test_unit_of_a_regression_changes_the_loss_and_not_the_fit(tiny: Any, tmp_pa
         dataset={"source": {"kind": "sklearn", "name": "diabetes"}, "task": "regression"},
         acceptance={"r2": 0.1},
     )
-    rows, unit = tiny.labelled(), 2.0**40
+    rows = tiny.labelled()
     values = rows.inputs["x"][:, :1] * 2 + 3
     signature = Signature(
         inputs=(TensorSpec(name="x", datatype="FP32", shape=(-1, 5)),),

@@ -10,7 +10,7 @@ class RunTimes:
     """Learns the seconds of runs, kept for each power of two of rows.
 
     Follows shorter runs at once and longer ones slowly: noise only adds time. So what it expects is what a quiet machine needs,
-    and who is refused for want of time could not have been served.
+    and who is refused for want of time could not have been served. May be asked on one thread while others learn.
     """
 
     def __init__(self) -> None:
@@ -28,12 +28,12 @@ class RunTimes:
 
     def at_least(self, rows: int) -> float:
         """Return the seconds that a run of `rows` rows takes at the least: those of fewer rows if its own are not known."""
-        smaller = [size for size in self._seconds if size <= rows.bit_length()]
+        smaller = [size for size in tuple(self._seconds) if size <= rows.bit_length()]
         return self._seconds[max(smaller)] if smaller else 0.0
 
     def of_a_row(self, largest: int | None) -> float:
         """Return the seconds of a row in the runs of up to `largest` rows that take least for one; 0 without experience."""
-        sizes = [size for size in self._seconds if largest is None or size <= largest.bit_length()]
+        sizes = [size for size in tuple(self._seconds) if largest is None or size <= largest.bit_length()]
         return min((self._seconds[size] / (1 << max(size - 1, 0)) for size in sizes), default=0.0)
 
     def until_done(self, rows: int, *, ahead: int, max_batch_size: int, sessions: int) -> float:

@@ -1,3 +1,7 @@
+import sys
+import threading
+from collections.abc import Iterator
+
 import pytest
 
 from service.inference.estimate import RunTimes
@@ -40,6 +44,26 @@ def test_a_row_takes_least_in_the_runs_that_suit_it() -> None:
     assert times.of_a_row(8) == times.of_a_row(None) == pytest.approx(0.05)
     assert times.of_a_row(1) == pytest.approx(0.1)
     assert RunTimes().of_a_row(8) == 0.0
+
+
+@pytest.fixture
+def often_interrupted() -> Iterator[None]:
+    """Have threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("often_interrupted")
+def test_times_may_be_asked_while_runs_of_new_sizes_end() -> None:
+    for _ in range(3000):
+        times = RunTimes()
+        thread = threading.Thread(target=lambda times=times: [times.learn(1 << size, 0.1) for size in range(16)])
+        thread.start()
+        while thread.is_alive():
+            times.of_a_row(64)
+            times.at_least(64)
 
 
 @pytest.mark.parametrize(

@@ -93,14 +93,14 @@ class Worker(Process):
         await self._have_made(Change("unload", name))
 
     async def _have_made(self, change: Change) -> None:
-        relay = Relay(number := next(self._numbers), change)
-        if not self._channel.takes(relay):
+        number = next(self._numbers)
+        if not self._channel.takes(Apply(number, change, own=True)):  # as which it goes to the workers, longer than a Relay
             raise InvalidRequest(
                 "What this call says is too large for a server of several workers. "
                 f"Name and configuration may have {LARGEST} bytes together."
             )
         future = self._relays[number] = asyncio.get_running_loop().create_future()
-        self._channel.send(relay)
+        self._channel.send(Relay(number, change))
         try:
             error = await future
         finally:

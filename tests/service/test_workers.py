@@ -17,6 +17,8 @@ import pytest
 import requests
 import tritonclient.grpc as triton
 
+from service.processes.channel import Change, Channel, Relay
+
 DEADLINE = 20.0
 
 
@@ -240,6 +242,21 @@ def test_load_call_that_is_too_large_for_the_workers_is_refused(
         assert "65536 bytes" in refused.json()["error"]
         assert load({}).status_code == 200
         assert everyones_answer(server) == {200}
+
+
+def test_load_call_that_fits_into_the_channel_on_its_way_to_the_parent_alone_is_refused(
+    models: Path, running: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    """What goes on to the workers is a few bytes longer; cut off, it would be answered by nobody, and no change after it."""
+    versions = [10**15] * 7200
+    while Channel.takes(Relay(1, Change("load", "affine", {"versions": {"policy": "specific", "numbers": [*versions, 1]}}))):
+        versions.append(1)
+    config = json.dumps({"version_policy": {"specific": {"versions": versions}}})
+    with running(models, "--workers", "2", "--model-control", "explicit") as server:
+        load = lambda body: requests.post(f"{server.url}/v2/repository/models/affine/load", json=body, timeout=DEADLINE)  # noqa: E731
+
+        assert "65536 bytes" in load({"parameters": {"config": config}}).json()["error"]
+        assert load({}).status_code == 200
 
 
 def everyones_answer(server: Any) -> set[int]:

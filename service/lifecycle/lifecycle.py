@@ -131,8 +131,11 @@ class Lifecycle:
             self._overrides.pop(name, None)
 
     async def close(self, *, patience: float) -> None:
-        """Take everything down, after what was accepted, or after `patience` seconds if that takes longer."""
+        """Take everything down, after what was accepted, or after `patience` seconds if that takes longer. What loads is left."""
         self._registry.set_complete(complete=False)
+        for loading in self._loading:
+            loading.cancel()  # else it would serve when all the others are down
+        await asyncio.gather(*self._loading, return_exceptions=True)
         for name in self._registry.names():
             self._take_down_all(name, reason="the server stops")
         await self._transitions.finish(patience=patience)

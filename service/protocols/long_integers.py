@@ -7,7 +7,8 @@ body for it.
 import re
 from typing import Final
 
-_MOST: Final = 4 << 20  # bytes; to look through them takes up to half a second, in which no other thread of the process goes on
+# Bytes; no other thread of the process goes on while they are looked through: 0.1 s for numbers, 1.3 s for empty strings alone.
+_MOST: Final = 4 << 20
 _DIGITS: Final = re.compile(rb"[0-9]{19}")
 # A string, closed or not, so that no byte is looked at twice; or an integer that is no part of another number.
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?|(?<![0-9.eE+-])-?[0-9]{19,}+(?![.eE])', re.DOTALL)

@@ -8,16 +8,21 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import requests
 
 from service.app import create_app
+from service.inference.loading import Loader
 from service.lifecycle.lifecycle import Lifecycle
+from service.registry import Registry
+from service.repository.source import Directory
 from service.settings import Settings
 
 Launch = Callable[..., AbstractContextManager[Any]]
@@ -236,6 +241,35 @@ def test_service_loads_no_module_of_training(one_model: Path) -> None:
 
     assert {"service", "onnxruntime", "litestar"} <= set(loaded)
     assert {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "training"}.isdisjoint(loaded)
+
+
+def test_model_that_still_loads_when_all_is_taken_down_does_not_serve_afterwards(
+    one_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller has left: nobody else would end the load, and nobody would take the model down."""
+    begun, go_on, load = threading.Event(), threading.Event(), Loader.load
+
+    def load_when_told(loader: Loader, *wanted: Any) -> Any:
+        begun.set()
+        go_on.wait(60)
+        return load(loader, *wanted)
+
+    async def live() -> list[Any]:
+        registry = Registry()
+        lifecycle = Lifecycle(registry, Directory(one_model), model_name=None, provider="auto", settle_seconds=0.0, observer=Mock())
+        caller = asyncio.create_task(lifecycle.load("affine"))
+        await asyncio.to_thread(begun.wait, 60)
+        caller.cancel()
+        closing = asyncio.create_task(lifecycle.close(patience=60))
+        await asyncio.sleep(0)
+        go_on.set()
+        await closing
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+        return list(registry.served())
+
+    monkeypatch.setattr(Loader, "load", load_when_told)
+
+    assert asyncio.run(live()) == []
 
 
 def test_what_fails_beside_the_servers_is_logged_and_the_rest_is_taken_down(

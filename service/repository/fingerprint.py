@@ -3,27 +3,52 @@
 import os
 from collections.abc import Hashable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, time
 
 from service.repository.manifest import MANIFEST_NAME
 
-Fingerprint = frozenset[tuple[str, int, int, int]]
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """What tells of a file that it is another one: its size, the time of its content (nanoseconds), and who may read it.
+
+    What copies a file can keep all of these. The copy is another inode with a later time of status; a file of which a backup made
+    a hard link has that time alone, and some file systems give a file another inode whenever they are asked.
+    """
+
+    size: int
+    changed: int
+    rights: tuple[int, int, int]
+    status_changed: int
+    inode: int
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it seems to be the same file with the same content."""
+        if not isinstance(other, Mark):
+            return NotImplemented
+        if (self.size, self.changed, self.rights) != (other.size, other.changed, other.rights):
+            return False
+        return self.status_changed == other.status_changed or self.inode == other.inode
+
+    __hash__ = None  # type: ignore[assignment]  # what seems the same is not the same
+
+
+Fingerprint = dict[str, Mark]
 
 
 def fingerprint(version_directory: Path) -> Fingerprint:
-    """Return path, size, times of change of content and of status (nanoseconds) of each file of a version.
-
-    The time of the content can be kept by what copies a file, and is when permissions are mended; that of the status cannot. Files
-    that vanish meanwhile are left out.
-    """
-    found = set()
+    """Return what tells the files of a version, by their paths; files that vanish meanwhile are left out."""
+    found = {}
     for directory, _, names in os.walk(version_directory):  # which passes over directories that are gone
         for path in (Path(directory, name) for name in names):
             with suppress(OSError):
                 status = path.stat()
-                found.add((path.relative_to(version_directory).as_posix(), status.st_size, status.st_mtime_ns, status.st_ctime_ns))
-    return frozenset(found)
+                rights = (status.st_mode, status.st_uid, status.st_gid)
+                mark = Mark(status.st_size, status.st_mtime_ns, rights, status.st_ctime_ns, status.st_ino)
+                found[path.relative_to(version_directory).as_posix()] = mark
+    return found
 
 
 class Settling:
@@ -38,13 +63,13 @@ class Settling:
 
     def is_over(self, key: Hashable, seen: Fingerprint) -> bool:
         """Say whether the version called `key`, which looks like `seen` now, is whole."""
-        if any(path == MANIFEST_NAME for path, *_ in seen) or self._at_rest(key, seen):
+        if MANIFEST_NAME in seen or self._at_rest(key, seen):
             self._first_seen.pop(key, None)
             return True
         return False
 
     def _at_rest(self, key: Hashable, seen: Fingerprint) -> bool:
-        age = time() - max((changed / 1e9 for _, _, changed, _ in seen), default=0.0)
+        age = time() - max((mark.changed / 1e9 for mark in seen.values()), default=0.0)
         if age >= self._seconds:
             return True
         before, since = self._first_seen.get(key, (seen, monotonic()))

@@ -361,13 +361,13 @@ class ModelNotReady(Unavailable):
 
 
 class QueueFull(Unavailable):
-    """The model's queue has no room for this request's rows."""
+    """The model's queue has no room for this request, or for its rows."""
 
     code = "queue_full"
 
-    def __init__(self, name: str, limit: int, *, retry_after: int) -> None:
+    def __init__(self, name: str, limit: int, unit: str = "rows", *, retry_after: int) -> None:
         super().__init__(
-            f"The queue of model '{name}' is full ({limit} rows waiting at most). Try again later, or raise max_queue_size.",
+            f"The queue of model '{name}' is full ({limit} {unit} waiting at most). Try again later, or raise max_queue_size.",
             retry_after=retry_after,
         )
 

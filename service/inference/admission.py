@@ -13,8 +13,8 @@ from service.inference.queue import EntryQueue
 from service.repository.configuration import Batching
 
 _PATIENCE: Final = 30.0  # seconds that a caller waits
-_LEAST_ROWS: Final = 32  # that may wait however long a run takes: those of a few callers
-_MOST_ROWS: Final = 4096  # however short; they are in memory
+_LEAST: Final = 32  # that may wait however long a run takes: those of a few callers
+_MOST: Final = 4096  # however short a run; they are in memory
 _MOST_RETRY_SECONDS: Final = 60  # what a refused client is asked to wait at the most
 
 
@@ -33,23 +33,29 @@ class Admission:
         self._times = times
         self._sessions: Final = sessions
         self._merged_rows: Final = merged_rows
-        self._certain: Final = batching.max_queue_size or _LEAST_ROWS
+        self._counts_rows: Final = batching.max_queue_size > 0 or merged_rows is not None
+        self._certain: Final = batching.max_queue_size or _LEAST
 
     @property
     def max_queue_size(self) -> int:
-        """How many rows may wait now."""
+        """How many rows may wait now; where every request is a run of its own and model.toml says nothing, how many requests."""
         if self._batching.max_queue_size:
             return self._batching.max_queue_size
-        seconds_of_a_row = self._times.of_a_row(self._merged_rows) / self._sessions
-        return _MOST_ROWS if seconds_of_a_row * _MOST_ROWS <= _PATIENCE else max(_LEAST_ROWS, int(_PATIENCE / seconds_of_a_row))
+        each = self._times.of_a_run() if self._merged_rows is None else self._times.of_a_row(self._merged_rows)
+        seconds = each / self._sessions
+        return _MOST if seconds * _MOST <= _PATIENCE else max(_LEAST, int(_PATIENCE / seconds))
 
     def refuse_if_full(self, rows: int) -> None:
         """Raise QueueFull if `rows` more rows cannot wait. When nothing waits, any number can: they would never find more room."""
-        waiting = self._queue.rows
-        if not waiting or waiting + rows <= self._certain or waiting + rows <= (most := self.max_queue_size):
+        if self._counts_rows:
+            waiting, more = self._queue.rows, rows
+        else:
+            waiting, more = self._queue.entries, 1
+        if not waiting or waiting + more <= self._certain or waiting + more <= (most := self.max_queue_size):
             return
         seconds = self.expected_seconds(0, self._batching.priority_levels)
-        raise QueueFull(self._name, most, retry_after=min(_MOST_RETRY_SECONDS, max(1, math.ceil(seconds))))
+        retry_after = min(_MOST_RETRY_SECONDS, max(1, math.ceil(seconds)))
+        raise QueueFull(self._name, most, "rows" if self._counts_rows else "requests", retry_after=retry_after)
 
     def expected_seconds(self, rows: int, level: int) -> float:
         """Return in how many seconds `rows` rows of a level that come now would be done at the earliest.

@@ -31,9 +31,13 @@ class RunTimes:
         smaller = [size for size in tuple(self._seconds) if size <= rows.bit_length()]
         return self._seconds[max(smaller)] if smaller else 0.0
 
-    def of_a_row(self, largest: int | None) -> float:
+    def of_a_run(self) -> float:
+        """Return the seconds of the shortest runs; 0 without experience."""
+        return min(tuple(self._seconds.values()), default=0.0)
+
+    def of_a_row(self, largest: int) -> float:
         """Return the seconds of a row in the runs of up to `largest` rows that take least for one; 0 without experience."""
-        sizes = [size for size in tuple(self._seconds) if largest is None or size <= largest.bit_length()]
+        sizes = [size for size in tuple(self._seconds) if size <= largest.bit_length()]
         return min((self._seconds[size] / (1 << max(size - 1, 0)) for size in sizes), default=0.0)
 
     def until_done(self, rows: int, *, ahead: int, max_batch_size: int, sessions: int) -> float:

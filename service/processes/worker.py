@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from itertools import count as numbers
 from typing import Any, Final
 
@@ -78,8 +77,12 @@ class Worker(Process):
     async def loaded(self) -> None:
         """Make the changes of those before, say that this worker can answer, and wait until all of the start can."""
         for change in self._made:
-            with suppress(AxonError):  # what is wrong with the model is in the log and in the index
+            try:
                 await change.make(self.own_changes)
+            except AxonError:  # what is wrong with the model is in the log and in the index
+                continue
+            except OSError as error:
+                logger.warning("worker %d cannot %s model %s: %s", self._number, change.kind, change.name, error)
         self._caught_up.set()
         self._channel.send(Loaded())
         await self._opened.wait()

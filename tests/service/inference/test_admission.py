@@ -60,7 +60,6 @@ def test_request_larger_than_the_queue_is_admitted_when_nothing_waits(wait: Wait
         pytest.param({4: 0.2}, 1, 4, 600, id="half a minute's worth"),
         pytest.param({4: 0.2}, 2, 4, 1200, id="two sessions"),
         pytest.param({1: 0.2, 4: 0.2}, 1, 4, 600, id="the batch that counts"),
-        pytest.param({1: 0.1}, 1, None, 300, id="without merging"),
         pytest.param({1: 60.0}, 1, 4, 32, id="slower than anyone waits"),
     ],
 )
@@ -75,3 +74,15 @@ def test_by_default_as_many_rows_wait_as_can_be_run_in_time(
     asked.refuse_if_full(1)
     with pytest.raises(QueueFull, match=f"{rows} rows waiting at most"):
         asked.refuse_if_full(2)
+
+
+def test_requests_that_are_runs_of_their_own_are_counted_instead_of_their_rows(wait: Wait) -> None:
+    queue = EntryQueue()
+    asked = admission(queue, {1000: 0.3}, merged_rows=None)
+    for _ in range(99):
+        wait(queue, 1000)
+
+    asked.refuse_if_full(1000)
+    wait(queue, 1000)
+    with pytest.raises(QueueFull, match="100 requests waiting at most"):
+        asked.refuse_if_full(1)

@@ -41,9 +41,9 @@ def test_without_experience_of_a_size_the_next_smaller_is_the_least() -> None:
 def test_a_row_takes_least_in_the_runs_that_suit_it() -> None:
     times = known(rows1=0.1, rows4=0.2, rows64=12.8)
 
-    assert times.of_a_row(8) == times.of_a_row(None) == pytest.approx(0.05)
-    assert times.of_a_row(1) == pytest.approx(0.1)
-    assert RunTimes().of_a_row(8) == 0.0
+    assert times.of_a_row(8) == pytest.approx(0.05)
+    assert times.of_a_row(1) == times.of_a_run() == pytest.approx(0.1)
+    assert RunTimes().of_a_row(8) == RunTimes().of_a_run() == 0.0
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def _infer_operation(served: list[ServedModel]) -> dict[str, Any]:
 
 
 def _index_operation() -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"ready": {"type": "boolean", "default": False}}}
+    schema = {"type": "object", "properties": {"ready": {"type": ["boolean", "null"], "default": False}}}
     return {
         **_operation("Every model version with its state", {"type": "array", "items": _ref("VersionStatus")}, (400, 413)),
         "requestBody": {"required": False, "content": {"application/json": {"schema": schema}}},
@@ -242,14 +242,14 @@ _SCHEMAS: Final = {
     "LoadRequest": _object(
         (),
         parameters={
-            "type": "object",
+            "type": ["object", "null"],
             "properties": {
                 "config": {"type": "string", "description": "A model configuration in Triton's words: JSON in a string."}
             },
             "additionalProperties": False,
         },
     ),
-    "UnloadRequest": _object((), parameters=_PARAMETERS | {"type": "object"}),
+    "UnloadRequest": _object((), parameters=_PARAMETERS | {"type": ["object", "null"]}),
     "ModelConfiguration": _object(
         ("name", "platform", "max_batch_size", "input", "output", "version_policy"),
         name=_STRING,

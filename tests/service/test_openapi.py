@@ -124,6 +124,15 @@ def test_examples_are_accepted(document: dict[str, Any], server: Any) -> None:
         assert server.infer(name, example["value"]).status_code == 200, name
 
 
+def test_what_may_be_null_is_described_so(document: dict[str, Any]) -> None:
+    """The calls of the repository take it for absent."""
+    index = document["paths"]["/v2/repository/index"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    requests_of = [document["components"]["schemas"][name] for name in ("LoadRequest", "UnloadRequest")]
+
+    assert "null" in index["properties"]["ready"]["type"]
+    assert all("null" in each["properties"]["parameters"]["type"] for each in requests_of)
+
+
 def test_page_needs_nothing_from_elsewhere(server: Any) -> None:
     page = server.get("/docs")
     parts = re.findall(r'(?:src|href)="([^"]+)"', page.text)
